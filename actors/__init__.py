@@ -1,0 +1,125 @@
+"""Rooms as durable actors.
+
+caller → stub → mailbox → activation → actor → storage → commit → SYNC → gate → reply
+                                          │
+                                       outbox → follower
+
+In the order of that flow: `room` (the stub), `envelope`, `mailbox`, `seat` and `activation` (a room's place and its stay in
+memory), `turn` and `slices` (calls, one at a time), `actor`, `sql`, `transaction`, `storage`, `syncer` and `gate`; `capture`
+fills the outbox, `follower` is the door to replication; `runtime` wires, `house` opens and closes a data directory.
+Imports nothing of ours. Users import from `durable_rooms`.
+"""
+
+from actors.actor import Actor
+from actors.disk import Disk
+from actors.doors import Doors
+from actors.errors import (
+    BadArguments,
+    CallFailed,
+    CallRefused,
+    DataDirInUse,
+    DiskFailed,
+    DiskUnfit,
+    ManyRows,
+    MigrationEdited,
+    MigrationFailed,
+    NoRow,
+    OutcomeUnknown,
+    Overloaded,
+    ReplicationLate,
+    RoomIdInvalid,
+    RoomLocked,
+    RoomsError,
+    RoomUnfit,
+    RuntimeClosed,
+    SchemaTooNew,
+    StatementRefused,
+    StorageFull,
+    TooLarge,
+    TurnVoid,
+    UnknownMethod,
+)
+from actors.follower import (
+    Changes,
+    Column,
+    Commit,
+    EpochStart,
+    Follower,
+    Index,
+    NoFollower,
+    Position,
+    RoomCopy,
+    Rooms,
+    Schema,
+    Source,
+    Table,
+    TableChanges,
+)
+from actors.house import open_house
+from actors.limits import Limits
+from actors.migration import Migration
+from actors.names import DataDir, RoomName
+from actors.room import Reply, Room
+from actors.runtime import Runtime, RuntimeStatus
+from actors.sql import SQL, Row, Rows, SQLValue
+from actors.threads import InlineThreads, Threads, WorkerThreads
+
+__all__ = [
+    "SQL",
+    "Actor",
+    "BadArguments",
+    "CallFailed",
+    "CallRefused",
+    "Changes",
+    "Column",
+    "Commit",
+    "DataDir",
+    "DataDirInUse",
+    "Disk",
+    "DiskFailed",
+    "DiskUnfit",
+    "Doors",
+    "EpochStart",
+    "Follower",
+    "Index",
+    "InlineThreads",
+    "Limits",
+    "ManyRows",
+    "Migration",
+    "MigrationEdited",
+    "MigrationFailed",
+    "NoFollower",
+    "NoRow",
+    "OutcomeUnknown",
+    "Overloaded",
+    "Position",
+    "ReplicationLate",
+    "Reply",
+    "Room",
+    "RoomCopy",
+    "RoomIdInvalid",
+    "RoomLocked",
+    "RoomName",
+    "RoomUnfit",
+    "Rooms",
+    "RoomsError",
+    "Row",
+    "Rows",
+    "Runtime",
+    "RuntimeClosed",
+    "RuntimeStatus",
+    "SQLValue",
+    "Schema",
+    "SchemaTooNew",
+    "Source",
+    "StatementRefused",
+    "StorageFull",
+    "Table",
+    "TableChanges",
+    "Threads",
+    "TooLarge",
+    "TurnVoid",
+    "UnknownMethod",
+    "WorkerThreads",
+    "open_house",
+]

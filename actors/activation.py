@@ -1,0 +1,305 @@
+"""An activation: one stay of a room in memory, from its opened file to its close.
+
+States: serving; leaving (asked to hibernate; still takes calls until it is quiet); broken (a sync failed: it is thrown away);
+void (SQLite rolled a turn back under its actor: it closes cleanly and the room begins again from the file).
+"""
+
+from contextlib import AbstractAsyncContextManager
+from random import Random
+from typing import Any, Protocol
+
+import apsw
+import trio
+
+from actors.actor import Actor
+from actors.doors import Doors
+from actors.envelope import Envelope
+from actors.errors import OutcomeUnknown, RoomLocked
+from actors.follower import Position
+from actors.gate import Gate, GateCommit
+from actors.limits import Limits
+from actors.mailbox import Mailbox
+from actors.names import RoomName
+from actors.slices import Slices
+from actors.sql import SQL
+from actors.storage import Storage, checkpoint
+from actors.syncer import Syncer
+from actors.turn import Turns
+from actors.wakeup import Wakeup
+
+_LOCK_POLL_SECONDS = 0.005
+
+
+class Housing(Protocol):
+    """What an activation needs of the seat it sits in."""
+
+    name: RoomName
+    mailbox: Mailbox
+    lock: trio.Lock  # checkpoint, close, re-home and read lane exclude each other (rule 14)
+
+    def wrote(self, position: Position, entries: int) -> None:
+        """The first write of this activation must be in the catalog before its reply; followers want to know of each."""
+        ...
+
+    def birth_durable(self) -> None: ...
+    def broke(self, error: BaseException) -> None: ...
+    def used(self) -> None: ...
+    def rested(self) -> None: ...
+
+
+class Activation:
+    """One room in memory. Also the syncer's target, the turns' ledger and the actor's surroundings."""
+
+    def __init__(self, actor_class: type[Actor], storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer) -> None:
+        self.gate = Gate()
+        self.storage = storage
+        self.in_round = False
+        self.leaving = False
+        self.broken = False
+        self.void = False
+        self.pins = 0  # followers that are reading
+        self._housing = housing
+        self._doors = doors
+        self._limits = limits
+        self._syncer = syncer
+        self._room = str(housing.name)
+        self._wakeup = Wakeup()
+        self._told_seq = storage.transaction.seq
+        self._checkpoint_at = limits.wal_bytes_max
+        self._checkpointing = False
+        self._checkpointing_alone = False  # its last part: no turn and no slice meanwhile
+        self._starting: Envelope | None = None
+        self._nursery: trio.Nursery | None = None
+        self._actor = self._make_actor(actor_class)
+        self._turns = Turns(self._actor, storage.transaction, limits, self, self._room)
+        self._slices = Slices(self._turns, storage.transaction)
+
+    def _make_actor(self, actor_class: type[Actor]) -> Actor:
+        actor = actor_class()
+        actor._surroundings = self  # pyright: ignore[reportPrivateUsage]: the one hand that puts an actor into its room
+        return actor
+
+    # -- the actor's surroundings -------------------------------------------------------------------------------------
+    @property
+    def sql(self) -> SQL:
+        return self.storage.transaction.sql
+
+    @property
+    def room_id(self) -> str:
+        return self._housing.name.id
+
+    @property
+    def random(self) -> Random:
+        return self._doors.random
+
+    def now(self) -> float:
+        return self._doors.wall_clock()
+
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        return self._slices.exclusive()
+
+    # -- what others tell it --------------------------------------------------------------------------------------------
+    def wake(self) -> None:
+        self._wakeup.set()
+
+    def leave(self) -> None:
+        """Hibernate as soon as it is quiet."""
+        self.leaving = True
+        self._wakeup.set()
+
+    def cancel_handlers(self) -> None:
+        """The runtime's stop has waited long enough for async handlers."""
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    @property
+    def quiet(self) -> bool:
+        """May leave memory (rule 5): nothing queued, running, held, in a round, or being read."""
+        return (
+            self.gate.clear
+            and not self._slices.running
+            and not self.in_round
+            and not self._checkpointing
+            and not self.pins
+            and self._starting is None
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Nobody needs it in memory, and nobody has asked it to leave yet."""
+        return self.quiet and not self.leaving and not len(self._housing.mailbox)
+
+    @property
+    def position(self) -> Position:
+        return Position(self.storage.epoch, self.storage.transaction.seq)
+
+    def commit_now(self) -> GateCommit:
+        """The newest commit that anybody may have seen, another program's included (rules 26, 34)."""
+        if not self.broken and self.storage.transaction.look_for_foreign_commit():
+            self.committed(wrote=True)
+        return GateCommit(self.gate)
+
+    # -- the ledger of its turns ----------------------------------------------------------------------------------------
+    def committed(self, *, wrote: bool) -> None:
+        """A turn was committed; one that wrote needs a round."""
+        if not wrote:
+            return
+        self.gate.committed += 1
+        seq = self.storage.transaction.seq
+        self._housing.wrote(self.position, max(0, seq - self._told_seq))
+        self._told_seq = seq
+        self._syncer.request(self)
+
+    def commit_unknown(self, error: apsw.Error) -> None:
+        self._break(error)
+
+    def turn_void(self) -> None:
+        self.void = True
+        self._wakeup.set()
+
+    # -- the syncer's target ---------------------------------------------------------------------------------------------
+    def certified(self, count: int) -> None:
+        storage = self.storage
+        if storage.first_round:
+            storage.first_round = False
+            if storage.newborn:
+                storage.newborn = False
+                self._housing.birth_durable()
+        self.gate.certify(count)
+        if self.gate.clear:
+            self._housing.rested()
+            if self.leaving or self.void or self._nursery is None:
+                self._wakeup.set()
+
+    def sync_failed(self, error: OSError) -> None:
+        self._break(error)
+
+    def _break(self, error: BaseException) -> None:
+        """Rule 21: nothing is read, written or synced here again; everything beyond the last good round is unknown."""
+        if self.broken:
+            return
+        self.broken = True
+        self.storage.transaction.closed = True
+        unknown = OutcomeUnknown(
+            f"{self._room}: a sync of its file failed ({error}). Whether this call's writes are there is unknown: read before you repeat "
+            "it. The room opens again from its file with the next call.",
+            room=self._room,
+        )
+        unknown.__cause__ = error
+        self.gate.break_(unknown)
+        self.cancel_handlers()
+        self._wakeup.set()
+        self._housing.broke(error)
+
+    # -- its life ---------------------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Serve until the room leaves memory; then close or abandon the file. The caller opens again if calls wait."""
+        self._syncer.opened(self)
+        if self.storage.needs_round:
+            self.committed(wrote=True)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await self._serve(nursery)
+        finally:
+            self._nursery = None
+            if self._starting is not None:  # cancelled before its first slice
+                self._starting.refuse(self._cut_short())
+                self._starting = None
+        while not (self.broken or self.quiet):
+            await self._wakeup.wait()
+
+    async def _serve(self, nursery: trio.Nursery) -> None:
+        mailbox = self._housing.mailbox
+        while not self.broken:
+            if len(mailbox) and not self.void and self._may_turn():
+                await self._turn(nursery)
+                if len(mailbox):
+                    await trio.lowlevel.checkpoint()  # one hot room must not starve the others
+                continue
+            if (self.leaving or self.void) and self.quiet and (self.void or not len(mailbox)):
+                return
+            if self.quiet:
+                self._housing.rested()
+            await self._wakeup.wait()
+
+    def _may_turn(self) -> bool:
+        return self._starting is None and not self._slices.excludes_others and not self._checkpointing_alone
+
+    async def _turn(self, nursery: trio.Nursery) -> None:
+        storage = self.storage
+        if storage.level_off and not storage.first_round:
+            storage.raise_level()
+        settled, next_async, locked = self._turns.run(self._housing.mailbox)
+        seq = storage.transaction.seq
+        for envelope in settled:
+            envelope.seq = seq
+        self.gate.hold(settled)
+        self._housing.used()
+        if next_async is not None:
+            self._starting = next_async
+            nursery.start_soon(self._run_async, next_async)
+        if storage.wal_bytes > self._checkpoint_at and not self._checkpointing and not storage.first_round and not self.broken:
+            self._checkpointing = True
+            nursery.start_soon(self._checkpoint)
+        if locked:
+            await self._wait_for_lock()
+
+    async def _run_async(self, envelope: Envelope) -> None:
+        call = self._begin_async(envelope)
+        try:
+            await self._slices.run(envelope, call)
+        except trio.Cancelled:
+            envelope.error = self._cut_short()
+            raise
+        finally:
+            self.gate.hold((envelope,))
+            self._wakeup.set()
+
+    async def _begin_async(self, envelope: Envelope) -> Any:
+        """The handler's coroutine; the first line of its first slice lets the next turn begin, in the order of the mailbox."""
+        self._starting = None
+        self._wakeup.set()
+        return await envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs)
+
+    def _cut_short(self) -> OutcomeUnknown:
+        return self.gate.broken or OutcomeUnknown(
+            f"{self._room}: an async handler was cut short by the runtime's stop; slices before that are committed. Read before you repeat the call.",
+            room=self._room,
+        )
+
+    async def _wait_for_lock(self) -> None:
+        """Another program holds the write lock: wait a little for it, never with the loop."""
+        with trio.move_on_after(self._limits.lock_seconds_max):
+            while not self.broken:
+                await trio.sleep(_LOCK_POLL_SECONDS)
+                if self._turns.try_begin():
+                    self._turns.commit([])
+                    return
+        error = RoomLocked(
+            f"{self._room}: another program has held the write lock of its file for lock_seconds_max = {self._limits.lock_seconds_max:g} s. "
+            "Nothing ran; try again.",
+            room=self._room,
+        )
+        for envelope in self._housing.mailbox.empty():
+            envelope.refuse(error)
+
+    # -- checkpoints -------------------------------------------------------------------------------------------------------
+    async def _checkpoint(self) -> None:
+        """Keep the WAL short, in a worker thread: most of it beside turns, then alone for the few frames that came meanwhile."""
+        storage, run = self.storage, self._doors.threads.run
+        try:
+            async with self._housing.lock:
+                await run(checkpoint, storage.disk, storage.path, "PASSIVE")
+                self._checkpointing_alone = True
+                self._slices.pause(True)
+                await run(checkpoint, storage.disk, storage.path, "TRUNCATE")
+            self._checkpoint_at = storage.wal_bytes + self._limits.wal_bytes_max  # more than 0 if a reader pins it
+        except apsw.BusyError:
+            self._checkpoint_at = storage.wal_bytes + self._limits.wal_bytes_max
+        except (OSError, apsw.Error) as error:
+            self._break(error)
+        finally:
+            self._checkpointing = self._checkpointing_alone = False
+            self._slices.pause(False)
+            self._wakeup.set()

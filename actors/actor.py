@@ -1,0 +1,101 @@
+"""The class a user writes: one room, one thread of control, one SQLite file."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from random import Random
+from typing import Any, ClassVar, Protocol
+
+from actors.errors import StatementRefused
+from actors.migration import Migration
+from actors.sql import SQL
+
+STUB_NAMES = frozenset({"id", "actor", "options", "call", "ask"})  # taken by a room's stub
+
+
+class Surroundings(Protocol):
+    """What an activation (or `bare`) gives its actor."""
+
+    @property
+    def sql(self) -> SQL: ...
+    @property
+    def room_id(self) -> str: ...
+    @property
+    def random(self) -> Random: ...
+    def now(self) -> float: ...
+    def exclusive(self) -> AbstractAsyncContextManager[None]: ...
+
+
+class Actor:
+    """One room: one object, one thread of control, one SQLite file. Public methods are its handlers; `_names` are private.
+
+    A `def` handler is all or nothing. An `async def` handler interleaves with other calls where it suspends and nowhere else;
+    each of its slices is atomic. Attributes set on `self` live as long as the room stays in memory and are not durable.
+    """
+
+    migrations: ClassVar[Sequence[str | Migration]] = ()
+    """The schema, step by step; each runs once a room. Never edit a step that has run anywhere: add one."""
+
+    local_tables: ClassVar[frozenset[str]] = frozenset()
+    """Tables that never leave the room; they need no primary key."""
+
+    _surroundings: Surroundings
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = {name for name in vars(cls) if not name.startswith("__")}
+        taken = own & (_ACTOR_NAMES - {"migrations", "local_tables"})
+        if taken:
+            raise TypeError(f"{cls.__name__} redefines {', '.join(sorted(taken))}, which Actor provides; choose another name")
+        reserved = {name for name in own & STUB_NAMES if callable(vars(cls)[name])}
+        if reserved:
+            raise TypeError(f"{cls.__name__}: {', '.join(sorted(reserved))} is a name of every room's stub; choose another name")
+
+    @property
+    def id(self) -> str:
+        """The room's id."""
+        return self._here().room_id
+
+    @property
+    def sql(self) -> SQL:
+        """The room's database: `self.sql(query, *values)`."""
+        return self._here().sql
+
+    @property
+    def random(self) -> Random:
+        """Chance; seeded under simulation. Use it, not the module."""
+        return self._here().random
+
+    def now(self) -> float:
+        """Unix seconds; virtual under simulation."""
+        return self._here().now()
+
+    def new_id(self) -> str:
+        """A unique text of 26 characters that sorts by time: milliseconds, then 80 bits of chance (as a ULID)."""
+        return _ulid(int(self.now() * 1000), self.random.getrandbits(80))
+
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        """`async with self.exclusive():` in an async handler: nobody else runs in this room until the block ends."""
+        return self._here().exclusive()
+
+    def _here(self) -> Surroundings:
+        try:
+            return self._surroundings
+        except AttributeError:
+            raise StatementRefused(
+                f"this {type(self).__name__} is not in a room (in __init__ it is not yet): use runtime.room(…), or durable_rooms.testing.bare(…) in a test"
+            ) from None
+
+
+_ACTOR_NAMES = frozenset(name for name in vars(Actor) if not name.startswith("__"))
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def _ulid(milliseconds: int, chance: int) -> str:
+    number = (milliseconds << 80) | chance
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def handler_names_reserved() -> frozenset[str]:
+    """Public names of Actor itself; none of them can be called from outside."""
+    return _ACTOR_NAMES

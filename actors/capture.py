@@ -1,0 +1,170 @@
+"""Change capture: key-only triggers that log into the room's outbox, in the room's own transaction.
+
+An entry is (seq, table, key), 12 bytes or so; the row's state is joined when a follower collects. Triggers see foreign writers,
+cascades and REPLACE (with recursive_triggers on) and survive schema changes. Plain INSERT only: an outer OR IGNORE overrides
+the conflict clause of a trigger's own statement. The newest entry is never deleted, so that `seq` never restarts.
+"""
+
+import json
+from typing import Any
+
+import apsw
+
+from actors.follower import EpochStart, Schema, Table, TableChanges
+from actors.sql import SQLValue, internal
+from actors.sqltext import quoted
+
+OUTBOX_SCHEMA = (
+    "CREATE TABLE _outbox (seq INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, pk)",
+    "CREATE TABLE _timeline (epoch INTEGER PRIMARY KEY, start_seq INTEGER NOT NULL)",
+    "CREATE TABLE _tables (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, replicated INTEGER NOT NULL)",
+)
+EPOCHS_KEPT = 8  # a replica older than eight unclean activations is resynced; the table stays one page
+
+_MARKER = "INSERT INTO _outbox (tbl, pk) VALUES (0, NULL)"
+
+
+def key_of(table: Table, row: str) -> str:
+    """The expression that logs a key: the value itself, or a JSON array of several."""
+    if len(table.key) == 1:
+        return f"{row}.{quoted(table.key[0])}"
+    return f"json_array({', '.join(f'{row}.{quoted(column)}' for column in table.key)})"
+
+
+def _triggers(table: Table, id: int) -> dict[str, str]:
+    """The capture triggers of a table, by name. `moved` logs the old key of an UPDATE that changes it."""
+    name = quoted(table.name)
+    log = f"INSERT INTO _outbox (tbl, pk) VALUES ({id}, "
+    changed = " OR ".join(f"old.{quoted(column)} IS NOT new.{quoted(column)}" for column in table.key)
+    prefix = f"_capture_{id}_"
+    guard = ""
+    if len(table.key) > 1:
+        blob = " OR ".join(f"typeof(new.{quoted(column)}) = 'blob'" for column in table.key)
+        guard = f"SELECT RAISE(ABORT, 'a key of several columns cannot hold a BLOB') WHERE {blob}; "
+    return {
+        f"{prefix}insert": f"CREATE TRIGGER {prefix}insert AFTER INSERT ON {name} BEGIN {guard}{log}{key_of(table, 'new')}); END",
+        f"{prefix}update": f"CREATE TRIGGER {prefix}update AFTER UPDATE ON {name} BEGIN {guard}{log}{key_of(table, 'new')}); END",
+        f"{prefix}moved": f"CREATE TRIGGER {prefix}moved AFTER UPDATE ON {name} WHEN {changed} BEGIN {log}{key_of(table, 'old')}); END",
+        f"{prefix}delete": f"CREATE TRIGGER {prefix}delete AFTER DELETE ON {name} BEGIN {log}{key_of(table, 'old')}); END",
+    }
+
+
+def install(connection: apsw.Connection, schema: Schema) -> bool:
+    """Make the capture triggers fit the schema, inside the open transaction; True if anything was changed.
+
+    A new table's rows are logged as they stand. A table that was captured before and was dropped, renamed or rebuilt breaks the
+    outbox's continuity, so that every follower resyncs the room (there is no log of what such a statement did).
+    """
+    known: dict[str, int] = {name: id for id, name in internal(connection, "SELECT id, name FROM _tables WHERE replicated = 1")}
+    actual: dict[str, str] = dict(internal(connection, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name LIKE '\\_capture\\_%' ESCAPE '\\'"))
+    wanted = {table.name: table for table in schema.tables}
+    fitting = {name for name, id in known.items() if name in wanted and _fits(wanted[name], id, actual)}
+    stale = [trigger for trigger in actual if not any(trigger.startswith(f"_capture_{known[name]}_") for name in fitting)]
+    if fitting == set(wanted) and fitting == set(known) and not stale:
+        return False
+    for trigger in stale:
+        internal(connection, f"DROP TRIGGER {quoted(trigger)}")
+    for name in known.keys() - fitting:
+        internal(connection, "DELETE FROM _tables WHERE name = ?", (name,))
+    for name in sorted(wanted.keys() - fitting):
+        _capture_table(connection, wanted[name])
+    if known.keys() - fitting:
+        break_continuity(connection)
+    return True
+
+
+def _fits(table: Table, id: int, actual: dict[str, str]) -> bool:
+    return all(actual.get(name) == sql for name, sql in _triggers(table, id).items())
+
+
+def _capture_table(connection: apsw.Connection, table: Table) -> None:
+    internal(connection, "DELETE FROM _tables WHERE name = ?", (table.name,))
+    # An id is never used twice while entries may carry it.
+    (id,) = internal(
+        connection,
+        "INSERT INTO _tables (id, name, replicated) VALUES (1 + max((SELECT ifnull(max(id), 0) FROM _tables), (SELECT ifnull(max(tbl), 0) FROM _outbox)), ?, 1) RETURNING id",
+        (table.name,),
+    )[0]
+    for sql in _triggers(table, id).values():
+        internal(connection, sql)
+    name = quoted(table.name)
+    internal(connection, f"INSERT INTO _outbox (tbl, pk) SELECT {id}, {key_of(table, name)} FROM {name}")  # noqa: S608: quoted names
+
+
+def break_continuity(connection: apsw.Connection) -> None:
+    """Leave a hole in the outbox: every follower then finds a gap (rule 28) and resyncs the room."""
+    internal(connection, "INSERT INTO _outbox (seq, tbl, pk) SELECT ifnull(max(seq), 0) + 2, 0, NULL FROM _outbox")
+    internal(connection, "DELETE FROM _outbox WHERE seq < (SELECT max(seq) FROM _outbox)")
+
+
+def last_seq(connection: apsw.Connection) -> int:
+    """The room's seq: its newest outbox entry, 0 before the first."""
+    return internal(connection, "SELECT ifnull(max(seq), 0) FROM _outbox")[0][0]
+
+
+def mark(connection: apsw.Connection) -> None:
+    """A turn that wrote but left no entry still moves `seq` (rule 33): else two states would share one position."""
+    internal(connection, _MARKER)
+
+
+def trim(connection: apsw.Connection, acknowledged: int) -> None:
+    """Forget what the follower has committed; strictly below, so that the newest entry stays (rule 28)."""
+    internal(connection, "DELETE FROM _outbox WHERE seq < ?", (acknowledged,))
+
+
+def begin_epoch(connection: apsw.Connection, epoch: int, start_seq: int) -> None:
+    internal(connection, "INSERT INTO _timeline (epoch, start_seq) VALUES (?, ?)", (epoch, start_seq))
+    internal(connection, "DELETE FROM _timeline WHERE epoch <= ?", (epoch - EPOCHS_KEPT,))
+
+
+def timeline(connection: apsw.Connection) -> tuple[EpochStart, ...]:
+    return tuple(EpochStart(*row) for row in internal(connection, "SELECT epoch, start_seq FROM _timeline ORDER BY epoch"))
+
+
+def first_seq(connection: apsw.Connection) -> int | None:
+    return internal(connection, "SELECT min(seq) FROM _outbox")[0][0]
+
+
+def extract(connection: apsw.Connection, schema: Schema, after: int) -> tuple[list[TableChanges], int]:
+    """The current state of every row touched after `after`, folded by key, and the number of entries read.
+
+    One join a table: 1 to 2 µs a row. The caller holds a transaction or the loop, so that it is one moment of the room.
+    """
+    ids = {id: name for id, name in internal(connection, "SELECT id, name FROM _tables WHERE replicated = 1")}
+    tables = {table.name: table for table in schema.tables}
+    found: list[TableChanges] = []
+    entries = 0
+    for id, count in internal(connection, "SELECT tbl, count(*) FROM _outbox WHERE seq > ? GROUP BY tbl", (after,)):
+        entries += count
+        if id in ids:
+            found.append(_extract_table(connection, tables[ids[id]], id, after))
+    return found, entries
+
+
+def _extract_table(connection: apsw.Connection, table: Table, id: int, after: int) -> TableChanges:
+    rows = internal(connection, _extract_query(table), (after, id))
+    folded: dict[Any, tuple[Any, ...]] = {row[0]: row for row in rows}  # the join gives the state of now, so any one will do
+    changes = TableChanges(table)
+    present = 1 + [column.name for column in table.columns].index(table.key[0])
+    changes.upserts = [row[1:] for row in folded.values() if row[present] is not None]
+    if len(changes.upserts) != len(folded):
+        changes.deletes = [_key_values(table, row[0]) for row in folded.values() if row[present] is None]
+    return changes
+
+
+def _extract_query(table: Table) -> str:
+    columns = ", ".join(f"m.{quoted(column.name)}" for column in table.columns)
+    if len(table.key) == 1:
+        match = f"m.{quoted(table.key[0])} = o.pk"
+    else:
+        match = " AND ".join(f"m.{quoted(column)} = json_extract(o.pk, '$[{place}]')" for place, column in enumerate(table.key))
+    return (
+        f"SELECT o.pk, {columns} FROM _outbox o LEFT JOIN {quoted(table.name)} m ON {match} "  # noqa: S608: quoted names
+        "WHERE o.seq > ? AND o.tbl = ? ORDER BY o.seq"
+    )
+
+
+def _key_values(table: Table, logged: SQLValue) -> tuple[SQLValue, ...]:
+    if len(table.key) == 1:
+        return (logged,)
+    return tuple(json.loads(str(logged)))

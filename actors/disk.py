@@ -1,0 +1,139 @@
+"""The disk door: every file operation of ours, and the way to SQLite's.
+
+A simulator replaces this class; SQLite's own operations follow through `vfs`, the name of an apsw VFS ("" is the real one).
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import resource
+import shutil
+import sys
+from pathlib import Path
+
+import apsw
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Disk:
+    """The real disk. All methods block; the ones that sync take 0.1 to 100 ms. Raises OSError as the system does."""
+
+    vfs = ""
+    has_syncfs = sys.platform == "linux" and hasattr(_libc, "syncfs")
+
+    def connect(self, path: Path, *, create: bool = False, read_only: bool = False) -> apsw.Connection:
+        """A connection of SQLite's; raises apsw.CantOpenError where there is no file and `create` is not set."""
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+        if create:
+            flags |= apsw.SQLITE_OPEN_CREATE
+        return apsw.Connection(str(path), flags=flags, vfs=self.vfs or None, statementcachesize=128)
+
+    # -- descriptors ------------------------------------------------------------------------------------------------
+    def open(self, path: Path, *, create: bool = False) -> int:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644)
+
+    def open_directory(self, path: Path) -> int:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def size(self, fd: int) -> int:
+        return os.fstat(fd).st_size
+
+    # -- syncs ------------------------------------------------------------------------------------------------------
+    def sync_data(self, fd: int) -> None:
+        """Contents and size of one file (on macOS through the drive's cache, which fsync there leaves out)."""
+        if sys.platform == "darwin":
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        else:
+            os.fdatasync(fd)
+
+    def sync_directory(self, path: Path) -> None:
+        """The names in one directory."""
+        fd = self.open_directory(path)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def sync_file_system(self, fd: int) -> None:
+        """Everything of the file system that holds `fd` (Linux syncfs). Errors since the descriptor was opened are reported once."""
+        if _libc.syncfs(fd) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, f"syncfs: {os.strerror(code)}")
+
+    # -- names ------------------------------------------------------------------------------------------------------
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def make_directory(self, path: Path) -> bool:
+        """True if it was made, False if it was there; the parent must be there."""
+        try:
+            path.mkdir()
+        except FileExistsError:
+            return False
+        return True
+
+    def unlink(self, path: Path) -> bool:
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def rename(self, old: Path, new: Path) -> None:
+        old.replace(new)
+
+    def copy_synced(self, old: Path, new: Path) -> None:
+        """Copy a file's bytes and sync the copy; its name is not durable until its directory is synced."""
+        with old.open("rb") as source, new.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+            copy.flush()
+            self.sync_data(copy.fileno())
+
+    def write_synced(self, path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            self.sync_data(file.fileno())
+
+    def read(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+    def identity(self, path: Path) -> tuple[int, int] | None:
+        """Which file a path names now (device, inode), None where there is none."""
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_dev, stat.st_ino
+
+    def raise_descriptor_limit(self, needed: int) -> int:
+        """Raise the soft limit of open files to `needed`, at most to the hard one; returns what it is now."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        return needed if soft == resource.RLIM_INFINITY else soft
+
+    # -- ownership --------------------------------------------------------------------------------------------------
+    def lock(self, fd: int) -> bool:
+        """Take the exclusive flock of a descriptor; False if somebody else holds it."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            raise
+        return True
+
+    def replace_content(self, fd: int, content: bytes) -> None:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, content, 0)
+
+    def content(self, fd: int) -> bytes:
+        return os.pread(fd, 4096, 0)

@@ -1,0 +1,50 @@
+"""One call on its way: the request, whether it has begun, and the caller who waits."""
+
+from typing import Any
+
+import trio
+
+from actors.handlers import Handler
+
+
+class Envelope:
+    """States: waiting (not begun), begun, settled. A caller that is cancelled lets go of it: not begun, it never runs;
+    begun, it completes and its reply is dropped."""
+
+    __slots__ = ("_task", "abandoned", "args", "begun", "error", "handler", "kwargs", "seq", "size", "value")
+
+    def __init__(self, handler: Handler, args: list[Any], kwargs: dict[str, Any], size: int) -> None:
+        self.handler = handler
+        self.args = args
+        self.kwargs = kwargs
+        self.size = size  # bytes of msgpack
+        self.begun = False
+        self.abandoned = False
+        self.error: BaseException | None = None  # what the call raised
+        self.value: Any = None  # what it returned, already by value
+        self.seq = 0  # the room's seq that it saw or made
+        self._task: trio.lowlevel.Task | None = None
+
+    async def settled(self) -> None:
+        """Wait until the outcome is released; raises what the call raised. Cancellable."""
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._let_go)
+        if self.error is not None:
+            raise self.error
+
+    def release(self) -> None:
+        """Let the noted outcome out to the caller, if it still waits."""
+        task = self._task
+        if task is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task)
+
+    def refuse(self, error: BaseException) -> None:
+        """Replace the outcome by an error and let it out."""
+        self.error = error
+        self.release()
+
+    def _let_go(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._task = None
+        self.abandoned = True
+        return trio.lowlevel.Abort.SUCCEEDED

@@ -1,0 +1,162 @@
+"""Every error of the runtime, as a tree. The first question a caller has is *did it run?*, so the tree is cut by its answer.
+
+RoomsError                         ran, retryable, room
+├── CallRefused                    nothing ran
+│   ├── RoomIdInvalid              the room's id cannot name a room
+│   ├── UnknownMethod              no such public handler
+│   ├── BadArguments               wrong arguments, or a value that msgpack cannot carry
+│   ├── TooLarge                   over a named limit (as a result: rolled back)
+│   ├── Overloaded                 the mailbox is full
+│   ├── RoomLocked                 another program holds the room's file
+│   ├── RoomUnfit                  the room cannot be opened: damaged, or its migration was refused
+│   │   ├── MigrationFailed        a step raised; the room is as it was before
+│   │   ├── MigrationEdited        a step was changed after it ran
+│   │   └── SchemaTooNew           the file was written by a newer version of the class
+│   └── RuntimeClosed              the runtime is stopping or has stopped
+├── CallFailed                     it ran and was rolled back
+│   ├── StorageFull                the disk has no space (ran = "no": the whole turn is void)
+│   ├── TurnVoid                   SQLite rolled back the whole turn (ran = "no" for the neighbours)
+│   └── StatementRefused           a statement that handlers may not run, or a table that cannot be replicated
+│       ├── NoRow                  .one() or .scalar() found nothing
+│       └── ManyRows               .one() or .scalar() found more than one row
+├── OutcomeUnknown                 it may be there or not: read before repeating
+├── DataDirInUse                   open_runtime: another process owns the directory
+├── DiskUnfit                      open_runtime: the directory cannot hold rooms
+├── DiskFailed                     the runtime stopped: syncs fail in several rooms, or in the catalog
+└── ReplicationLate                runtime.replicated(): the deadline passed
+
+An exception that a handler raises itself is not in this tree: its caller gets that very exception, with a note that names the room.
+"""
+
+from typing import Literal
+
+Ran = Literal["no", "rolled back", "unknown"]
+
+
+class RoomsError(Exception):
+    """Base of all errors of the runtime.
+
+    Attributes:
+      ran: "no" (nothing ran), "rolled back" (ran, left no trace), "unknown" (committed or not: read before repeating).
+      retryable: True when the same call may succeed later without a change of code or data.
+      room: "Class/id", or "" where no room is concerned.
+    """
+
+    ran: Ran = "no"
+    retryable: bool = False
+
+    def __init__(self, message: str, *, room: str = "", ran: Ran | None = None) -> None:
+        super().__init__(message)
+        self.room = room
+        if ran is not None:
+            self.ran = ran
+
+
+class CallRefused(RoomsError):
+    """Nothing ran and nothing was written."""
+
+
+class RoomIdInvalid(CallRefused, ValueError):
+    """A room id is text of 1 to 1,024 bytes of UTF-8, without lone surrogates."""
+
+
+class UnknownMethod(CallRefused, AttributeError):
+    """The class has no public handler of this name."""
+
+
+class BadArguments(CallRefused, TypeError):
+    """The arguments do not fit the handler's signature, or hold a value that cannot cross by value."""
+
+
+class TooLarge(CallRefused):
+    """A call, a result or a row is over its limit; the message names the limit and the size."""
+
+
+class Overloaded(CallRefused):
+    """The room's mailbox is full. Wait and try again, or shed load; the runtime never waits in your place."""
+
+    retryable = True
+
+
+class RoomLocked(CallRefused):
+    """Another program held the room's write lock for longer than `lock_seconds_max`."""
+
+    retryable = True
+
+
+class RoomUnfit(CallRefused):
+    """The room's file cannot be used as it is; it was left as it was found."""
+
+
+class MigrationFailed(RoomUnfit):
+    """A migration raised; it was rolled back and the room is as it was before."""
+
+
+class MigrationEdited(RoomUnfit):
+    """A migration that already ran here reads differently now. Add a new step instead of editing an old one."""
+
+
+class SchemaTooNew(RoomUnfit):
+    """The room was migrated by a newer version of the class."""
+
+
+class RuntimeClosed(CallRefused):
+    """The runtime is stopping, has stopped, or was never entered."""
+
+
+class CallFailed(RoomsError):
+    """The handler ran and everything it wrote was rolled back."""
+
+    ran: Ran = "rolled back"
+
+
+class StorageFull(CallFailed):
+    """The disk has no space; the whole turn is void and nothing of it was written."""
+
+    ran: Ran = "no"
+    retryable = True
+
+
+class TurnVoid(CallFailed):
+    """SQLite rolled back the turn that this call shared with others; none of it was written."""
+
+    ran: Ran = "no"
+    retryable = True
+
+
+class StatementRefused(CallFailed):
+    """A statement that a handler may not run; the message quotes it and says what to do instead."""
+
+
+class NoRow(StatementRefused, LookupError):
+    """One row was asked for and there is none."""
+
+
+class ManyRows(StatementRefused, LookupError):
+    """One row was asked for and there are several."""
+
+
+class OutcomeUnknown(RoomsError):
+    """The sync that was to make this call durable failed, or the runtime died meanwhile. Read before you repeat it."""
+
+    ran: Ran = "unknown"
+
+
+class DataDirInUse(RoomsError):
+    """Another process owns the data directory; the message names its pid."""
+
+
+class DiskUnfit(RoomsError):
+    """The data directory cannot hold rooms; the message says why and what to do."""
+
+
+class DiskFailed(RoomsError):
+    """The runtime stopped itself because the disk fails. Acknowledged calls are safe; repair the disk, then start again."""
+
+    ran: Ran = "unknown"
+
+
+class ReplicationLate(RoomsError):
+    """The replica did not catch up before the deadline. Rooms are not affected."""
+
+    retryable = True

@@ -1,0 +1,105 @@
+"""The gate of one activation: nothing that the outside can see leaves before everything it may have seen is durable.
+
+Each commit is counted. A reply (a read's, an exception's, too) notes the count it may have seen and leaves when a round that
+*began* at that count or later has returned. The gate counts commits, not `seq`, which a commit may leave unchanged.
+A broken gate stays broken: its activation is thrown away.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from actors.errors import OutcomeUnknown
+from actors.wakeup import Wakeup
+
+
+class Held(Protocol):
+    """Something that waits at the gate."""
+
+    def release(self) -> None: ...
+    def refuse(self, error: BaseException) -> None: ...
+
+
+class Gate:
+    __slots__ = ("_held", "broken", "committed", "durable")
+
+    def __init__(self) -> None:
+        self.committed = 0  # commits of this activation
+        self.durable = 0  # of these, how many a returned round certifies
+        self.broken: OutcomeUnknown | None = None
+        self._held: deque[tuple[int, Iterable[Held]]] = deque()
+
+    @property
+    def clear(self) -> bool:
+        """Everything is durable and nobody waits (rule 5)."""
+        return self.durable == self.committed and not self._held
+
+    def hold(self, waiting: Iterable[Held]) -> None:
+        """Let `waiting` out as soon as what is committed now is durable."""
+        if self.broken is not None:
+            for one in waiting:
+                one.refuse(self.broken)
+        elif self.committed <= self.durable:
+            for one in waiting:
+                one.release()
+        else:
+            self._held.append((self.committed, waiting))
+
+    def certify(self, count: int) -> None:
+        """A round that began when `count` commits were made has returned (rule 1)."""
+        if count > self.durable:
+            self.durable = count
+        held = self._held
+        while held and held[0][0] <= self.durable:
+            for one in held.popleft()[1]:
+                one.release()
+
+    def break_(self, error: OutcomeUnknown) -> None:
+        """Nothing beyond `durable` will ever be certified: its outcome is unknown."""
+        if self.broken is None:
+            self.broken = error
+        while self._held:
+            for one in self._held.popleft()[1]:
+                one.refuse(self.broken)
+
+
+class GateCommit:
+    """The newest commit of an activation, for a follower that must wait for it (rule 26). See follower.Commit."""
+
+    __slots__ = ("_count", "_gate")
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._count = gate.committed
+
+    async def durable(self) -> None:
+        gate = self._gate
+        if gate.durable >= self._count:
+            return
+        waiter = _Waiter()
+        gate.hold((waiter,))  # holds at today's count, which is this one or later
+        await waiter.wakeup.wait()
+        if waiter.error is not None:
+            raise waiter.error
+
+
+class _Waiter:
+    def __init__(self) -> None:
+        self.wakeup = Wakeup()
+        self.error: BaseException | None = None
+
+    def release(self) -> None:
+        self.wakeup.set()
+
+    def refuse(self, error: BaseException) -> None:
+        self.error = error
+        self.wakeup.set()
+
+
+class _Never:
+    async def durable(self) -> None:
+        raise AssertionError("changes were used before their commit was known")
+
+
+NEVER = _Never()
+"""Stands for the commit of changes that are still being read."""

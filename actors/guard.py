@@ -1,0 +1,82 @@
+"""The guard: which statements a handler may run. A guard rail for mistakes, not a sandbox: actors are trusted Python.
+
+SQLite asks the authorizer when a statement is *prepared*; statements of the runtime's own are kept apart from a handler's in
+the statement cache (`sql.internal`), so one flag, "a handler runs", decides for both.
+"""
+
+import apsw
+
+from actors.limits import Limits
+
+_DENIED = {
+    apsw.SQLITE_ATTACH: "use ATTACH or VACUUM: a room is one file",
+    apsw.SQLITE_DETACH: "use DETACH: a room is one file",
+    apsw.SQLITE_TRANSACTION: "use BEGIN, COMMIT or ROLLBACK: the runtime commits; raise to undo what the call wrote",
+    apsw.SQLITE_SAVEPOINT: "use SAVEPOINT or RELEASE: the runtime keeps one for each call; raise to undo what the call wrote",
+    apsw.SQLITE_PRAGMA: "use PRAGMA: the settings of a room's file are part of its durability",
+    apsw.SQLITE_CREATE_TEMP_TABLE: "create temporary tables: they are not durable and would outlive the call",
+    apsw.SQLITE_CREATE_TEMP_INDEX: "create temporary indexes",
+    apsw.SQLITE_CREATE_TEMP_TRIGGER: "create temporary triggers",
+    apsw.SQLITE_CREATE_TEMP_VIEW: "create temporary views",
+}
+
+_SCHEMA_CHANGES = frozenset({
+    apsw.SQLITE_CREATE_TABLE,
+    apsw.SQLITE_DROP_TABLE,
+    apsw.SQLITE_ALTER_TABLE,
+    apsw.SQLITE_CREATE_INDEX,
+    apsw.SQLITE_DROP_INDEX,
+    apsw.SQLITE_CREATE_TRIGGER,
+    apsw.SQLITE_DROP_TRIGGER,
+    apsw.SQLITE_CREATE_VIEW,
+    apsw.SQLITE_DROP_VIEW,
+    apsw.SQLITE_CREATE_VTABLE,
+    apsw.SQLITE_DROP_VTABLE,
+})
+
+_ON_TABLES = frozenset({apsw.SQLITE_READ, apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}) | _SCHEMA_CHANGES
+
+_CAPTURE = "_capture_"
+
+
+class Guard:
+    """The authorizer of one connection. `handler_runs` switches it; `refusal` says what it last refused."""
+
+    __slots__ = ("handler_runs", "refusal", "schema_touched")
+
+    def __init__(self) -> None:
+        self.handler_runs = False
+        self.schema_touched = False  # a statement that changes the schema was prepared since this was cleared
+        self.refusal: str | None = None
+
+    def install(self, connection: apsw.Connection, limits: Limits) -> None:
+        connection.authorizer = self
+        connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+        connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)  # "typo" is a column that is missing, not a text
+        connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+        connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, limits.row_bytes_max)
+
+    def __call__(self, operation: int, one: str | None, two: str | None, database: str | None, trigger: str | None) -> int:
+        if not self.handler_runs:
+            return apsw.SQLITE_OK
+        denied = _DENIED.get(operation)
+        if denied is not None:
+            self.refusal = denied
+            return apsw.SQLITE_DENY
+        if operation in _SCHEMA_CHANGES:
+            self.schema_touched = True
+        if operation in _ON_TABLES and not self._may_touch(operation, one, two, trigger):
+            return apsw.SQLITE_DENY
+        return apsw.SQLITE_OK
+
+    def _may_touch(self, operation: int, one: str | None, two: str | None, trigger: str | None) -> bool:
+        if trigger is not None and trigger.startswith(_CAPTURE):
+            return True  # our own trigger, run by the handler's write
+        if operation == apsw.SQLITE_DROP_TRIGGER:
+            return True  # DROP TABLE drops the capture triggers through here; dropped alone, they are put back after the call
+        table = two if operation == apsw.SQLITE_ALTER_TABLE else one
+        if table is not None and table.startswith("_"):
+            self.refusal = f"touch {table}: tables, indexes and triggers whose name begins with _ are the runtime's own"
+            return False
+        return True

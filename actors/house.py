@@ -1,0 +1,92 @@
+"""Opening a data directory: own it, read its catalog, run the runtime in it, and leave it clean."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from actors.actor import Actor
+from actors.catalog import Catalog
+from actors.doors import Doors
+from actors.follower import Follower
+from actors.limits import Limits
+from actors.names import DataDir
+from actors.owner import Ownership
+from actors.runtime import Runtime, actor_classes
+
+R = TypeVar("R", bound=Runtime)
+
+logger = logging.getLogger("durable_rooms.actors")
+
+RuntimeMaker = Callable[[DataDir, Catalog, int, Sequence[type[Actor]], Follower, Limits, Doors], R]
+
+DESCRIPTORS_PER_ROOM = 5  # database, WAL, shared memory, our own of the WAL, a newborn's of the database
+DESCRIPTORS_KEPT = 256  # for sockets, logs and the replica
+
+
+@asynccontextmanager
+async def open_house(
+    make: RuntimeMaker[R],
+    path: str | PathLike[str],
+    actors: Sequence[type[Actor]],
+    follower: Follower,
+    limits: Limits,
+    doors: Doors,
+) -> AsyncIterator[R]:
+    """Open a data directory, run the runtime that `make` builds, and stop it in order when the body ends, however it ends.
+
+    Raises:
+      DataDirInUse, DiskUnfit: nothing was started.
+      DiskFailed: the runtime stopped itself; the body was cancelled.
+      What the body raises, as it is, never inside an ExceptionGroup.
+    """
+    actor_classes(actors)  # complain of the classes before touching the disk
+    limits = _within_descriptors(limits, doors)
+    ownership = await doors.threads.run(Ownership.take, doors.disk, Path(path).absolute())
+    try:
+        directory = DataDir(Path(path).absolute())
+        catalog = await doors.threads.run(Catalog.open, doors.disk, directory.catalog)
+        try:
+            runtime = make(directory, catalog, ownership.file_system_fd, actors, follower, limits, doors)
+            body_error: BaseException | None = None
+            async with trio.open_nursery() as nursery:
+                await nursery.start(_serve, runtime, nursery.cancel_scope)
+                try:
+                    yield runtime
+                except BaseException as error:
+                    body_error = error
+                with trio.CancelScope(shield=True):
+                    await runtime.stop()
+            if runtime.failure is not None:
+                raise runtime.failure from body_error
+        finally:
+            with trio.CancelScope(shield=True):
+                await doors.threads.run(catalog.close)
+        with trio.CancelScope(shield=True):
+            await doors.threads.run(ownership.mark_clean)
+        if body_error is not None:
+            raise body_error
+    finally:
+        ownership.give_up()
+
+
+async def _serve(runtime: Runtime, body: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
+    await runtime.serve(task_status)
+    if runtime.failure is not None:
+        body.cancel()
+
+
+def _within_descriptors(limits: Limits, doors: Doors) -> Limits:
+    """Raise the soft limit of open files as far as the rooms need; where the system allows less, open fewer rooms at once."""
+    needed = limits.open_rooms_max * DESCRIPTORS_PER_ROOM + DESCRIPTORS_KEPT
+    allowed = doors.disk.raise_descriptor_limit(needed)
+    if allowed >= needed:
+        return limits
+    places = max(1, (allowed - DESCRIPTORS_KEPT) // DESCRIPTORS_PER_ROOM)
+    logger.warning("the system allows %d open files, so %d rooms are open at once instead of %d", allowed, places, limits.open_rooms_max)
+    return replace(limits, open_rooms_max=places)

@@ -1,0 +1,59 @@
+"""Every bound and timeout of the runtime, with its unit last in the name and its reason beside it."""
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+ROOM_ID_BYTES_MAX = 1024  # UTF-8; an id is a key in the catalog, the replica and logs, not a document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one runtime. The defaults suit a chat backend on one machine; every error that a bound causes names it."""
+
+    open_rooms_max: int = 1_000
+    """Rooms in memory at once. About 5 file descriptors and 160 kB each; the soft limit of descriptors is raised to fit."""
+
+    idle_seconds_max: float = 60.0
+    """A room without calls for so long leaves memory. Opening again costs about 1 ms."""
+
+    mailbox_calls_max: int = 1_024
+    """Calls that may wait for one room. At 40,000 posts/s that is 25 ms of work: more would only age in the queue."""
+
+    mailbox_bytes_max: int = 16 * MIB
+    """Arguments that may wait for one room, so that 1,024 large calls cannot fill the memory."""
+
+    call_bytes_max: int = 1 * MIB
+    """Arguments of one call, as msgpack. A chat message is 1 kB; files belong elsewhere."""
+
+    result_bytes_max: int = 16 * MIB
+    """Result of one call, as msgpack. 16 MiB is some 100,000 short rows: page through more."""
+
+    row_bytes_max: int = 4 * MIB
+    """One row or value inside SQLite (SQLITE_LIMIT_LENGTH); the replica must be able to carry it."""
+
+    turn_calls_max: int = 512
+    """Calls that share one transaction. Twice the callers of a very hot room; beyond that sharing gains nothing."""
+
+    turn_seconds_max: float = 0.010
+    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others."""
+
+    lock_seconds_max: float = 2.0
+    """How long a turn waits for another program's write lock on the room's file before its calls are refused with RoomLocked."""
+
+    wal_bytes_max: int = 4 * MIB
+    """A room's WAL beyond this is checkpointed in a worker thread. 4 MiB keep a re-home after a crash near 10 ms."""
+
+    drain_seconds_max: float = 10.0
+    """How long a stop waits for calls that have begun or queue; then they are refused or unknown."""
+
+    broken_rooms_max: int = 3
+    """So many rooms broken by failed syncs within a minute mean the disk is the problem: the runtime stops."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"limits: {name} must be greater than zero, not {getattr(self, name)!r}")
+        if self.call_bytes_max > self.mailbox_bytes_max:
+            raise ValueError("limits: call_bytes_max is greater than mailbox_bytes_max, so the largest call could never enter")

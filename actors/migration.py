@@ -1,0 +1,97 @@
+"""Migrations: the steps of a class's schema, each run once a room, in order, all in one transaction."""
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import apsw
+
+from actors.errors import MigrationEdited, MigrationFailed, SchemaTooNew
+from actors.sql import SQL, internal, internal_many
+from actors.sqltext import statements
+
+MIGRATIONS_SCHEMA = "CREATE TABLE _migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at REAL NOT NULL, hash TEXT NOT NULL)"
+
+
+class Migration:
+    """One step: SQL text of any number of statements, or a function of the database. Its version is its place in the list, from 1.
+
+    A function's hash covers its compiled code and constants, not the functions it calls.
+    """
+
+    __slots__ = ("hash", "name", "up")
+
+    def __init__(self, up: str | Callable[[SQL], None], *, name: str = "") -> None:
+        self.up = up
+        if isinstance(up, str):
+            self.name = name or " ".join(up.split())[:60]
+            self.hash = _hash(" ".join(up.split()))
+        else:
+            self.name = name or getattr(up, "__name__", "function")
+            self.hash = _hash(repr(_code_identity(getattr(up, "__code__", None))))
+
+
+def _hash(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _code_identity(code: Any) -> tuple[Any, ...]:
+    """What a function does, without addresses, file names or line numbers, which change while the step does not."""
+    if code is None:
+        return ()
+    constants = tuple(_code_identity(value) if hasattr(value, "co_code") else repr(value) for value in code.co_consts)
+    return (code.co_name, code.co_names, code.co_varnames, constants)
+
+
+def as_migrations(steps: Sequence[str | Migration]) -> tuple[Migration, ...]:
+    return tuple(step if isinstance(step, Migration) else Migration(step) for step in steps)
+
+
+def pending(connection: apsw.Connection, steps: Sequence[Migration], room: str) -> Sequence[Migration]:
+    """The steps that this room has not run.
+
+    Raises:
+      SchemaTooNew: the room has run more steps than there are.
+      MigrationEdited: a step that ran here reads differently now.
+    """
+    ran = internal(connection, "SELECT version, name, hash FROM _migrations ORDER BY version")
+    if len(ran) > len(steps):
+        raise SchemaTooNew(
+            f"{room} stands at migration {len(ran)} ({ran[-1][1]}), this program knows {len(steps)}. "
+            "Nothing ran; run the newer program, or restore an older copy of the room.",
+            room=room,
+        )
+    for (version, name, hash), step in zip(ran, steps, strict=False):
+        if hash != step.hash:
+            raise MigrationEdited(
+                f"{room}: migration {version} ({name}) was edited after it ran here; it now reads {step.name!r}. "
+                "Nothing ran; put the old text back and add a new step behind it.",
+                room=room,
+            )
+    return steps[len(ran) :]
+
+
+def run(sql: SQL, steps: Sequence[Migration], first_version: int, room: str) -> None:
+    """Run steps inside the open transaction.
+
+    Raises:
+      MigrationFailed: a step raised; the caller rolls back.
+    """
+    for version, step in enumerate(steps, first_version):
+        try:
+            if isinstance(step.up, str):
+                for statement in statements(step.up):
+                    sql(statement)
+            else:
+                step.up(sql)
+        except Exception as error:
+            raise MigrationFailed(
+                f"{room}: migration {version} ({step.name}) raised {type(error).__name__}: {error}. "
+                "It was rolled back; the room is as it was before, and refuses calls until the step succeeds.",
+                room=room,
+            ) from error
+
+
+def record(connection: apsw.Connection, steps: Sequence[Migration], first_version: int, now: float) -> None:
+    rows = [(version, step.name, now, step.hash) for version, step in enumerate(steps, first_version)]
+    internal_many(connection, "INSERT INTO _migrations (version, name, applied_at, hash) VALUES (?, ?, ?, ?)", rows)

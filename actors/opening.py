@@ -1,0 +1,232 @@
+"""Opening a room: re-home it if it must be, make it if it is new, check that it is what it should be, migrate it.
+
+One function for the worker thread; the loop sees the finished `Storage` or an error that says what is wrong with the room.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from actors import capture, migration
+from actors.disk import Disk
+from actors.errors import RoomLocked, RoomsError, RoomUnfit, StatementRefused
+from actors.follower import Position
+from actors.guard import Guard
+from actors.limits import Limits
+from actors.migration import MIGRATIONS_SCHEMA, Migration
+from actors.names import RoomName
+from actors.rehome import delete_database, rehome_database, rehome_wal, set_aside, wal_of
+from actors.sql import internal
+from actors.storage import Storage, set_pragmas
+from actors.transaction import Schemas, Transaction
+
+APPLICATION_ID = 0x64726F6D  # "drom", in the header of every room's file
+FORMAT = 1  # of the internal tables
+
+_ROOM_SCHEMA = "CREATE TABLE _room (one INTEGER PRIMARY KEY CHECK (one = 1), actor TEXT NOT NULL, id TEXT NOT NULL, format INTEGER NOT NULL)"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPlan:
+    """How one room is to be opened: all that the thread needs to know."""
+
+    name: RoomName
+    path: Path
+    litter: Path
+    migrations: Sequence[Migration]
+    local_tables: frozenset[str]
+    limits: Limits
+    now: float
+    catalogued: Position | None  # the catalog's row, if it has one
+    proven: bool
+    unclean: bool  # active at a crash, broken, or unknown to the catalog: re-home before anybody reads (rules 9, 19)
+
+
+def open_room(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
+    """Open the room's file. Blocks for 1 to 20 ms.
+
+    Raises:
+      RoomUnfit, MigrationFailed, MigrationEdited, SchemaTooNew, RoomLocked: the file is as it was found.
+      OSError: the disk refused.
+    """
+    exists = disk.exists(plan.path)
+    if exists and plan.unclean:
+        exists = _rehome(disk, plan)
+    if not exists and plan.proven:
+        raise RoomUnfit(
+            f"{plan.name}: its file {plan.path} is missing. Nothing ran and nothing was written; a room is never made again in "
+            "silence. Put the file back.",
+            room=str(plan.name),
+        )
+    try:
+        return _open_existing(disk, plan, schemas) if exists else _give_birth(disk, plan, schemas)
+    except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError) as error:
+        raise _unfit(plan, str(error)) from error
+    except apsw.BusyError as error:
+        raise RoomLocked(f"{plan.name}: another program holds its file. Nothing ran; try again.", room=str(plan.name)) from error
+
+
+# -- unclean stops ------------------------------------------------------------------------------------------------------
+def _rehome(disk: Disk, plan: RoomPlan) -> bool:
+    """Make durable what is about to be read; False if the file was litter of an unfinished birth and was moved aside."""
+    if plan.proven:
+        rehome_wal(disk, plan.path)
+        return True
+    rehome_database(disk, plan.path)
+    if _is_sound(disk, plan):
+        return True
+    set_aside(disk, plan.path, plan.litter)
+    return False
+
+
+def _is_sound(disk: Disk, plan: RoomPlan) -> bool:
+    """Whether an unproven file is a whole room: nobody was told of it, so an unsound one is litter, not damage (rule 9)."""
+    try:
+        connection = disk.connect(plan.path)
+        try:
+            if internal(connection, "PRAGMA quick_check(1)") != [("ok",)]:
+                return False
+            return internal(connection, "SELECT actor, id FROM _room") == [tuple(plan.name)]
+        finally:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close(True)
+    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.CantOpenError):
+        return False
+
+
+# -- a room that is there ---------------------------------------------------------------------------------------------
+def _open_existing(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
+    had_wal = disk.exists(wal_of(plan.path))
+    connection = disk.connect(plan.path)
+    try:
+        _check_identity(connection, plan)
+        storage = _equip(disk, plan, schemas, connection, level_off=not had_wal)
+    except BaseException:
+        _close_untouched(connection)
+        raise
+    try:
+        rewound = _compare_with_catalog(storage, plan)
+        _migrate(storage, plan, must_write=rewound)
+    except BaseException:
+        storage.abandon()
+        raise
+    return storage
+
+
+def _check_identity(connection: apsw.Connection, plan: RoomPlan) -> None:
+    try:
+        rows = internal(connection, "SELECT actor, id, format FROM _room")
+    except apsw.SQLError as error:
+        raise _unfit(plan, f"it is not a room ({error})") from error
+    if len(rows) != 1 or rows[0][:2] != tuple(plan.name):
+        raise _unfit(plan, f"it belongs to another room: {rows!r:.100}")
+    if rows[0][2] > FORMAT:
+        raise _unfit(plan, f"its format {rows[0][2]} is newer than this version of durable-rooms, which knows {FORMAT}")
+
+
+def _compare_with_catalog(storage: Storage, plan: RoomPlan) -> bool:
+    """Rules 20 and 31; True if the file was rewound, so that a new epoch must be committed before the first reply."""
+    seen = Position(storage.epoch, storage.transaction.seq)
+    if plan.catalogued is not None and seen < plan.catalogued:
+        storage.transaction.new_epoch = plan.catalogued.epoch + 1
+        return True
+    if plan.unclean:
+        storage.transaction.new_epoch = seen.epoch + 1  # joins the first write; no commit of its own
+    elif plan.catalogued != seen:
+        storage.needs_round = True  # an unacknowledged turn outlived its catalog row: a round before anything is shown
+    return False
+
+
+# -- a room that is not -----------------------------------------------------------------------------------------------
+def _give_birth(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
+    """Make the file. Nothing is synced here: the first round covers database, WAL and directory (rule 6)."""
+    delete_database(disk, plan.path)  # a stale WAL would replay into the new file (rule 10)
+    database_fd = disk.open(plan.path, create=True)  # before SQLite opens it, closed after (rule 7)
+    try:
+        connection = disk.connect(plan.path)
+        try:
+            internal(connection, "PRAGMA synchronous = OFF")
+            storage = _equip(disk, plan, schemas, connection, level_off=True)
+        except BaseException:
+            _close_untouched(connection)
+            raise
+    except BaseException:
+        disk.close(database_fd)
+        delete_database(disk, plan.path)
+        raise
+    storage.newborn = storage.needs_round = True
+    storage.database_fd = database_fd
+    try:
+        _migrate(storage, plan, must_write=False)
+    except BaseException:
+        storage.abandon()
+        delete_database(disk, plan.path)
+        raise
+    return storage
+
+
+def _equip(disk: Disk, plan: RoomPlan, schemas: Schemas, connection: apsw.Connection, *, level_off: bool) -> Storage:
+    """Settings, guard and WAL descriptor. The descriptor follows the first read and precedes the first write (rule 4)."""
+    set_pragmas(connection, synchronous="OFF" if level_off else "NORMAL")
+    tables = internal(connection, "SELECT count(*) FROM sqlite_schema")[0][0]
+    wal_fd = disk.open(wal_of(plan.path))
+    try:
+        guard = Guard()
+        guard.install(connection, plan.limits)
+        if not tables:
+            _make_internal_tables(connection, plan)
+        transaction = Transaction(connection, guard, schemas, plan.local_tables, str(plan.name))
+        return Storage(disk, plan.path, transaction, wal_fd, level_off=level_off)
+    except BaseException:
+        disk.close(wal_fd)
+        raise
+
+
+def _make_internal_tables(connection: apsw.Connection, plan: RoomPlan) -> None:
+    internal(connection, "BEGIN IMMEDIATE")
+    internal(connection, f"PRAGMA application_id = {APPLICATION_ID}")
+    for statement in (_ROOM_SCHEMA, MIGRATIONS_SCHEMA, *capture.OUTBOX_SCHEMA):
+        internal(connection, statement)
+    internal(connection, "INSERT INTO _room (one, actor, id, format) VALUES (1, ?, ?, ?)", (*plan.name, FORMAT))
+    capture.begin_epoch(connection, 1, 0)
+    internal(connection, "COMMIT")
+
+
+# -- migrations -------------------------------------------------------------------------------------------------------
+def _migrate(storage: Storage, plan: RoomPlan, *, must_write: bool) -> None:
+    """Run what is pending, all in one transaction, and make the capture triggers fit."""
+    transaction, connection = storage.transaction, storage.connection
+    room = str(plan.name)
+    steps = migration.pending(connection, plan.migrations, room)
+    transaction.begin()
+    try:
+        if steps:
+            first = len(plan.migrations) - len(steps) + 1
+            transaction.call_begins()
+            migration.run(transaction.sql, steps, first, room)
+            transaction.call_ends()
+            migration.record(connection, steps, first, plan.now)
+        if capture.install(connection, transaction.schema.replicated) or must_write:
+            transaction.must_write()
+        if transaction.commit():
+            storage.needs_round = True
+    except BaseException as error:
+        transaction.rollback()
+        if isinstance(error, StatementRefused):
+            raise RoomUnfit(f"{room}: its schema was refused. {error}", room=room) from error
+        raise
+
+
+def _close_untouched(connection: apsw.Connection) -> None:
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.close(True)
+
+
+def _unfit(plan: RoomPlan, reason: str) -> RoomsError:
+    return RoomUnfit(
+        f"{plan.name}: its file {plan.path} cannot be used: {reason}. Nothing ran and the file was left as it is; "
+        "put a good copy in its place. Other rooms are not affected.",
+        room=str(plan.name),
+    )

@@ -1,0 +1,82 @@
+"""Owning a data directory: one process at a time, made ready before anything is read, marked when it stops cleanly."""
+
+import errno
+import os
+from pathlib import Path
+
+from actors.disk import Disk
+from actors.errors import DataDirInUse, DiskUnfit
+from actors.names import DataDir
+from actors.rehome import rehome_database
+
+
+class Ownership:
+    """A directory that is ours. `file_system_fd` is older than every write and kept for life, or errors are missed (rule 22)."""
+
+    def __init__(self, disk: Disk, directory: DataDir, lock_fd: int) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._lock_fd = lock_fd
+        self.file_system_fd = disk.open_directory(directory.path)
+        self.was_clean = False
+
+    @classmethod
+    def take(cls, disk: Disk, path: Path) -> "Ownership":
+        """Make the directory if it is missing, and own it. Blocks for syncs.
+
+        Raises:
+          DataDirInUse: another process owns it; the message names its pid.
+          DiskUnfit: it cannot hold rooms.
+        """
+        directory = DataDir(path)
+        try:
+            _make_with_parents(disk, path)
+            lock_fd = disk.open(directory.lock, create=True)
+        except OSError as error:
+            raise DiskUnfit(f"{path} cannot hold rooms: {error.strerror or error}. Choose a directory on a local disk that this user may write to.") from error
+        if not disk.lock(lock_fd):
+            pid = disk.content(lock_fd).decode(errors="replace").strip() or "unknown"
+            disk.close(lock_fd)
+            raise DataDirInUse(
+                f"{path} is in use by the process with pid {pid}. One process owns a data directory; stop that one first "
+                "(if it has ended, a child that it forked may still hold the lock)."
+            )
+        try:
+            ownership = cls(disk, directory, lock_fd)
+            ownership._make_ready()
+        except OSError as error:
+            disk.close(lock_fd)
+            raise DiskUnfit(f"{path} cannot hold rooms: {error}.") from error
+        return ownership
+
+    def _make_ready(self) -> None:
+        disk, directory = self._disk, self._directory
+        disk.replace_content(self._lock_fd, f"{os.getpid()}\n".encode())
+        self.was_clean = disk.unlink(directory.clean_stop)
+        for folder in (directory.rooms, *directory.folders()):  # all of them, each time: the first start may have been cut short
+            disk.make_directory(folder)
+        disk.sync_directory(directory.rooms)
+        disk.sync_directory(directory.path)
+        if not self.was_clean and disk.exists(directory.catalog):
+            rehome_database(disk, directory.catalog)  # before it is read (rule 19)
+
+    def mark_clean(self) -> None:
+        """Everything is durable and closed: the next start need not re-home anything. Blocks."""
+        self._disk.write_synced(self._directory.clean_stop, b"stopped cleanly\n")
+        self._disk.sync_directory(self._directory.path)
+
+    def give_up(self) -> None:
+        self._disk.close(self.file_system_fd)
+        self._disk.close(self._lock_fd)
+
+
+def _make_with_parents(disk: Disk, path: Path) -> None:
+    """mkdir -p that syncs the parent of each directory it makes."""
+    if disk.exists(path):
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file")
+        return
+    if path.parent != path:
+        _make_with_parents(disk, path.parent)
+    disk.make_directory(path)
+    disk.sync_directory(path.parent)

@@ -1,0 +1,226 @@
+"""The runtime: owns a data directory, gives every called room a seat, and stops in order. The only file that builds and wires."""
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from actors.actor import STUB_NAMES, Actor, handler_names_reserved
+from actors.catalog import Catalog
+from actors.doors import Doors
+from actors.envelope import Envelope
+from actors.errors import BadArguments, DiskFailed, OutcomeUnknown, RoomsError
+from actors.follower import Follower, Position, Source
+from actors.handlers import Handlers
+from actors.limits import Limits
+from actors.migration import as_migrations
+from actors.names import DataDir, RoomName, room_name
+from actors.residents import Residents
+from actors.room import Room, closed
+from actors.seat import ActorClass, Seat
+from actors.syncer import Syncer
+from actors.transaction import Schemas
+
+A = TypeVar("A", bound=Actor)
+
+BROKEN_WINDOW_SECONDS = 60.0  # see Limits.broken_rooms_max
+
+logger = logging.getLogger("durable_rooms.actors")
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeStatus:
+    """Counters of one runtime, at one moment."""
+
+    rooms_open: int
+    rounds: int  # syncs that have returned since the start
+    rooms_broken: int  # by failed syncs, since the start
+
+
+class Runtime:
+    """Rooms of one data directory. Made by `open_rooms`; see `open_runtime` of durable_rooms for users."""
+
+    def __init__(
+        self,
+        directory: DataDir,
+        catalog: Catalog,
+        file_system_fd: int,
+        actors: Sequence[type[Actor]],
+        follower: Follower,
+        limits: Limits,
+        doors: Doors,
+    ) -> None:
+        self.directory = directory
+        self.catalog = catalog
+        self.syncer = Syncer(doors.disk, doors.threads, catalog, file_system_fd, directory.path)
+        self.follower = follower
+        self.limits = limits
+        self.doors = doors
+        self.schemas = Schemas()
+        self.failure: RoomsError | None = None
+        self._classes = actor_classes(actors)
+        self._seats: dict[RoomName, Seat] = {}
+        self._residents: Residents[Seat] = Residents(limits.open_rooms_max)
+        self.stopping = False
+        self._admitting = False
+        self._nursery: trio.Nursery
+        self._broken: deque[float] = deque()
+        self._rooms_broken = 0
+
+    # -- for users --------------------------------------------------------------------------------------------------------
+    def room(self, actor: type[A], id: str) -> Room[A]:
+        """Your end of a room; nothing is opened or made before the first call.
+
+        Raises:
+          RoomIdInvalid, or BadArguments for a class that this runtime was not opened with.
+        """
+        known = self._classes.get(actor.__name__)
+        if known is None or known.actor is not actor:
+            names = ", ".join(self._classes)
+            raise BadArguments(f"{actor.__name__} is not an actor class of this runtime; it was opened with: {names}. Nothing ran.")
+        return Room(actor, room_name(actor.__name__, id), known.handlers, self)
+
+    def status(self) -> RuntimeStatus:
+        return RuntimeStatus(rooms_open=len(self._residents), rounds=self.syncer.rounds, rooms_broken=self._rooms_broken)
+
+    # -- for stubs --------------------------------------------------------------------------------------------------------
+    def submit(self, name: RoomName, envelope: Envelope) -> None:
+        """Raises RuntimeClosed, Overloaded."""
+        if not self._admitting:
+            raise closed(name)
+        seat = self._seats.get(name)
+        if seat is None:
+            seat = self._seat(name)
+        seat.submit(envelope)
+
+    # -- for the follower (follower.Rooms) ----------------------------------------------------------------------------------
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+    def positions(self) -> Iterator[tuple[RoomName, Position, bool]]:
+        for entry in self.catalog:
+            if entry.name.actor in self._classes:
+                yield entry.name, entry.position, entry.active
+
+    def source(self, name: RoomName) -> Source:
+        return self._seats.get(name) or self._seat(name)
+
+    # -- for seats (seat.House) -----------------------------------------------------------------------------------------------
+    async def take_place(self, seat: Seat) -> None:
+        await self._residents.enter(seat)
+
+    def leave_place(self, seat: Seat) -> None:
+        self._residents.leave(seat)
+
+    def start(self, seat: Seat) -> None:
+        self._nursery.start_soon(seat.live)
+
+    def used(self, seat: Seat) -> None:
+        self._residents.used(seat)
+
+    def rested(self) -> None:
+        self._residents.rested()
+
+    def vacated(self, seat: Seat) -> None:
+        if self._seats.get(seat.name) is seat:
+            del self._seats[seat.name]
+
+    def broke(self, seat: Seat, error: BaseException) -> None:
+        """A sync of the room failed. Several rooms in a minute: the disk is the problem, not the rooms."""
+        now = trio.current_time()
+        self._rooms_broken += 1
+        self._broken.append(now)
+        while self._broken and self._broken[0] < now - BROKEN_WINDOW_SECONDS:
+            self._broken.popleft()
+        logger.error("%s: a sync failed (%s); the room is closed, put right and opened again", seat.name, error)
+        if len(self._broken) >= self.limits.broken_rooms_max:
+            self.fail(
+                DiskFailed(
+                    f"syncs failed in {len(self._broken)} rooms within {BROKEN_WINDOW_SECONDS:g} s, the last one {seat.name} ({error}). "
+                    "The runtime stopped: the disk is the problem. Acknowledged calls are safe; check the disk, then start again."
+                )
+            )
+
+    def _seat(self, name: RoomName) -> Seat:
+        seat = self._seats[name] = Seat(name, self._classes[name.actor], self)
+        return seat
+
+    # -- its life -----------------------------------------------------------------------------------------------------------
+    def fail(self, error: RoomsError) -> None:
+        """Stop at once, as in a crash: nobody waits for ever, nothing more is promised."""
+        if self.failure is not None:
+            return
+        self.failure = error
+        self._admitting = False
+        unknown = OutcomeUnknown(f"the runtime stopped while this call was under way: {error}")
+        for seat in list(self._seats.values()):
+            seat.refuse_all(closed(seat.name))
+            if seat.activation is not None:
+                seat.activation.gate.break_(unknown)
+        self._nursery.cancel_scope.cancel()
+
+    async def serve(self, task_status: trio.TaskStatus[None]) -> None:
+        """Run until `stop`, shielded: a cancelled body still gets an orderly stop."""
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._sync)
+                nursery.start_soon(self._residents.hibernate_idle, self.limits.idle_seconds_max)
+                await nursery.start(self.follower.run, self)
+                self._admitting = True
+                task_status.started()
+            if self.failure is None:
+                await self._last_round()
+
+    async def _last_round(self) -> None:
+        """What the closed rooms left in the catalog."""
+        try:
+            await self.syncer.round()
+        except DiskFailed as error:
+            self.failure = error
+
+    async def _sync(self) -> None:
+        try:
+            await self.syncer.run()
+        except DiskFailed as error:
+            self.fail(error)
+
+    async def stop(self) -> None:
+        """Take no more calls, let those that have come finish, bring the follower up to date, close every room."""
+        if self.failure is not None:
+            return
+        self._admitting = False
+        with trio.move_on_after(self.limits.drain_seconds_max):
+            await self._quiet()
+        for seat in list(self._seats.values()):
+            seat.refuse_all(closed(seat.name))
+            if seat.activation is not None and not seat.activation.quiet:
+                seat.activation.cancel_handlers()
+        await self.follower.drain()
+        self.stopping = True
+        await self._residents.close_all()
+        self._nursery.cancel_scope.cancel()
+
+    async def _quiet(self) -> None:
+        """Wait until no call is queued or under way."""
+        for seat in list(self._seats.values()):
+            await seat.until_quiet()
+
+
+def actor_classes(actors: Sequence[type[Actor]]) -> dict[str, ActorClass]:
+    classes: dict[str, ActorClass] = {}
+    reserved = handler_names_reserved() | STUB_NAMES
+    for actor in actors:
+        if not (isinstance(actor, type) and issubclass(actor, Actor)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"{actor!r} is not a subclass of Actor")
+        if actor.__name__ in classes:
+            raise ValueError(f"two actor classes are named {actor.__name__}; the name identifies their rooms on disk, so rename one")
+        classes[actor.__name__] = ActorClass(actor, Handlers(actor, reserved), as_migrations(actor.migrations))
+    if not classes:
+        raise ValueError("open_runtime needs at least one actor class")
+    return classes

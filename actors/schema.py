@@ -1,0 +1,109 @@
+"""Reading a room's schema: which tables are replicated, by what key, and what a replica must know of them."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import apsw
+
+from actors.errors import StatementRefused
+from actors.follower import Column, Index, Schema, Table
+from actors.sql import internal
+from actors.sqltext import index_body, quoted
+
+_RESERVED_COLUMNS = ("room_id", "_room")  # the replica's own names for the room
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSchema:
+    """What one text of `sqlite_schema` means; shared by all rooms that have the same text."""
+
+    replicated: Schema
+    has_foreign_keys: bool
+
+
+def schema_key(connection: apsw.Connection, local: frozenset[str]) -> bytes:
+    """A digest of everything that decides a `RoomSchema`; costs one small query."""
+    rows = internal(connection, "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE '\\_%' ESCAPE '\\'")
+    return blake2b(repr((sorted(local), rows)).encode(), digest_size=16).digest()
+
+
+def read_schema(connection: apsw.Connection, local: frozenset[str]) -> RoomSchema:
+    """The replicated tables of a room.
+
+    Raises:
+      StatementRefused: a table that cannot be replicated and is not declared local.
+    """
+    names = _user_tables(connection)
+    tables = tuple(_read_table(connection, name) for name in names if name not in local)
+    digest = blake2b(repr(tables).encode(), digest_size=16).hexdigest()
+    foreign = any(internal(connection, f"PRAGMA foreign_key_list({quoted(name)})") for name in names)
+    return RoomSchema(Schema(tables, digest), foreign)
+
+
+def _user_tables(connection: apsw.Connection) -> list[str]:
+    """Ordinary tables of the user. Virtual tables and their shadows have no triggers and stay in the room."""
+    rows = internal(connection, "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' ORDER BY name")
+    return [name for (name,) in rows if not name.startswith(("_", "sqlite_"))]
+
+
+def _read_table(connection: apsw.Connection, name: str) -> Table:
+    info = internal(connection, f"PRAGMA table_xinfo({quoted(name)})")
+    collations = _collations(connection, name)
+    columns: list[Column] = []
+    keys: list[tuple[int, str, str, bool]] = []
+    for _, column, type_, not_null, default, key, hidden in info:
+        if column.lower() in _RESERVED_COLUMNS:
+            raise StatementRefused(
+                f"table {name}: {column} is the replica's own name for the room. Rename the column, "
+                f"or declare the table local: local_tables = frozenset({{'{name}'}})"
+            )
+        columns.append(Column(column, type_, collations.get(column, "BINARY"), _constant(default) if not hidden else None))
+        if key:
+            keys.append((key, column, type_, bool(not_null)))
+    keys.sort()
+    _check_key(name, keys)
+    return Table(name, tuple(columns), tuple(column for _, column, _, _ in keys), _read_indexes(connection, name))
+
+
+def _check_key(name: str, keys: list[tuple[int, str, str, bool]]) -> None:
+    remedy = f"or declare it local (it then never leaves the room): local_tables = frozenset({{'{name}'}})"
+    if not keys:
+        raise StatementRefused(f"table {name} has no primary key, so its rows cannot be replicated. Give it one, {remedy}")
+    if len(keys) == 1 and keys[0][2].upper() == "INTEGER":
+        return
+    loose = [column for _, column, _, not_null in keys if not not_null]
+    if loose:
+        raise StatementRefused(f"table {name}: its key allows NULL in {', '.join(loose)}. Add NOT NULL, use INTEGER PRIMARY KEY, {remedy}")
+
+
+def _collations(connection: apsw.Connection, name: str) -> dict[str, str]:
+    """Declared collations by column; SQLite tells them only through apsw's metadata call."""
+    found: dict[str, str] = {}
+    for (column,) in internal(connection, "SELECT name FROM pragma_table_xinfo(?)", (name,)):
+        collation = connection.column_metadata("main", name, column)[1]
+        if collation and collation.upper() != "BINARY":
+            found[column] = collation.upper()
+    return found
+
+
+def _constant(default: str | None) -> str | None:
+    """A default that every reader computes alike: a literal; CURRENT_TIMESTAMP and expressions are left to the room."""
+    if default is None:
+        return None
+    text = default.strip()
+    literal = text[:1] in "'\"+-.0123456789" or text[:2] in ("x'", "X'") or text.upper() in ("NULL", "TRUE", "FALSE")
+    return text if literal else None
+
+
+def _read_indexes(connection: apsw.Connection, name: str) -> tuple[Index, ...]:
+    indexes: list[Index] = []
+    for _, index, _, origin, _ in internal(connection, f"PRAGMA index_list({quoted(name)})"):
+        if origin == "pk":
+            continue
+        (sql,) = internal(connection, "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?", (index,))[0]
+        if sql is not None:
+            indexes.append(Index(index, index_body(sql)))
+            continue
+        columns = [column for _, _, column in internal(connection, f"PRAGMA index_info({quoted(index)})")]
+        indexes.append(Index(f"{name}_{'_'.join(columns)}_unique", f"({', '.join(map(quoted, columns))})"))
+    return tuple(sorted(indexes, key=lambda index: index.name))

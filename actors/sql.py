@@ -1,0 +1,204 @@
+"""What a handler sees of its room's database: `self.sql(query, …)` and the rows it returns."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, overload
+
+import apsw
+
+from actors.errors import ManyRows, NoRow, StatementRefused, TooLarge
+from actors.sqltext import first_statement_end, is_blank
+
+SQLValue = None | bool | int | float | str | bytes
+"""What a `?` takes and a column gives."""
+
+
+class Row(dict[str, Any]):
+    """One row: a dict of its columns, in order; also `row.author` and `row[0]`."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the row has no column {name!r}; it has {', '.join(self)}") from None
+
+    def __missing__(self, key: object) -> Any:
+        if isinstance(key, int):
+            return tuple(self.values())[key]
+        raise KeyError(key)
+
+
+class Rows(Sequence[Row]):
+    """All rows of one statement, read at once, so that they stay valid over an await.
+
+    `changes` is the number of rows that the statement wrote.
+    """
+
+    __slots__ = ("_names", "_tuples", "changes")
+
+    def __init__(self, names: tuple[str, ...], tuples: list[tuple[Any, ...]], changes: int) -> None:
+        self._names = names
+        self._tuples = tuples
+        self.changes = changes
+
+    def __len__(self) -> int:
+        return len(self._tuples)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [Row(zip(self._names, row, strict=True)) for row in self._tuples[index]]
+        return Row(zip(self._names, self._tuples[index], strict=True))
+
+    def __iter__(self) -> Iterator[Row]:
+        names = self._names
+        return (Row(zip(names, row, strict=True)) for row in self._tuples)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == other
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]: a list of rows is no key
+
+    def __repr__(self) -> str:
+        return f"Rows({list(self)!r:.200})"
+
+    def one(self) -> Row:
+        """The only row. Raises NoRow, ManyRows."""
+        self._expect_one()
+        return self[0]
+
+    def first(self) -> Row | None:
+        return self[0] if self._tuples else None
+
+    def scalar(self) -> Any:
+        """The first column of the only row. Raises NoRow, ManyRows."""
+        if len(self._tuples) != 1:
+            self._expect_one()
+        return self._tuples[0][0]
+
+    def scalars(self) -> list[Any]:
+        """The first column of every row."""
+        return [row[0] for row in self._tuples]
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Plain dicts, as they arrive at a caller."""
+        names = self._names
+        return [dict(zip(names, row)) for row in self._tuples]  # noqa: B905: strict= costs 8 % here and SQLite's rows fit
+
+    def _expect_one(self) -> None:
+        if not self._tuples:
+            raise NoRow("one row was asked for and the statement returned none; use .first() where none is an answer")
+        if len(self._tuples) > 1:
+            raise ManyRows(f"one row was asked for and the statement returned {len(self._tuples)}; use .first() or add a LIMIT")
+
+
+class Scope(Protocol):
+    """What the transaction behind `self.sql` offers it."""
+
+    connection: apsw.Connection
+    entered: bool  # a handler runs and its savepoint is open
+
+    def enter(self, query: str) -> None:
+        """Open the running handler's savepoint. Raises StatementRefused where no handler runs, RoomLocked."""
+        ...
+
+    def refusal(self) -> str | None:
+        """Why the authorizer refused the statement that was just prepared, if it did."""
+        ...
+
+
+_INTERNAL = apsw.SQLITE_PREPARE_PERSISTENT
+
+
+def internal(connection: apsw.Connection, query: str, values: Sequence[SQLValue] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement of the runtime's own and read its rows.
+
+    The prepare flag keeps it apart from a handler's statement of the same text in apsw's statement cache: the guard judges a
+    statement when it is prepared, so a cached internal one would let the handler's pass.
+    """
+    return connection.execute(query, values, prepare_flags=_INTERNAL).fetchall()
+
+
+def internal_many(connection: apsw.Connection, query: str, rows: Iterable[Sequence[SQLValue]]) -> None:
+    connection.executemany(query, rows, prepare_flags=_INTERNAL).fetchall()
+
+
+class SQL:
+    """Run one statement; its rows are read at once. Values one by one (`?`) or by name (`:name`), never built into the text."""
+
+    __slots__ = ("_known", "_scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._known: set[str] = set()
+
+    def __call__(self, query: str, /, *args: SQLValue, **named: SQLValue) -> Rows:
+        """Run `query`.
+
+        Raises:
+          StatementRefused: more than one statement, a statement that handlers may not run, or no handler is running.
+          TooLarge: a value or row over `row_bytes_max`.
+          apsw.Error: what SQLite says of it (ConstraintError, SQLError, …); the handler may catch it and go on.
+        """
+        scope = self._scope
+        if not scope.entered:
+            scope.enter(query)
+        if query not in self._known:
+            self._check(query)
+        if args and named:
+            raise StatementRefused(f"give values one by one or by name, not both: {query:.200}")
+        connection = scope.connection
+        before = connection.total_changes()
+        try:
+            cursor = connection.execute(query, named or args)
+            try:
+                names = tuple([column[0] for column in cursor.get_description()])
+            except apsw.ExecutionCompleteError:
+                names, tuples = (), []
+            else:
+                tuples = cursor.fetchall()
+        except apsw.Error as error:
+            raise self._explained(error, query) from error
+        changes = connection.changes() if connection.total_changes() != before else 0
+        if len(set(names)) != len(names):
+            raise StatementRefused(f"two columns of the result have the same name ({', '.join(names)}); name them with AS: {query:.200}")
+        return Rows(names, tuples, changes)
+
+    def many(self, query: str, rows: Iterable[Sequence[SQLValue]], /) -> int:
+        """Run `query` once per row of values; returns the number of rows written. Raises as a single call."""
+        scope = self._scope
+        if not scope.entered:
+            scope.enter(query)
+        if query not in self._known:
+            self._check(query)
+        written = 0
+        connection = scope.connection
+        try:
+            for row in rows:
+                before = connection.total_changes()
+                connection.execute(query, row).fetchall()
+                if connection.total_changes() != before:
+                    written += connection.changes()
+        except apsw.Error as error:
+            raise self._explained(error, query) from error
+        return written
+
+    def _check(self, query: str) -> None:
+        if not isinstance(query, str):  # pyright: ignore[reportUnnecessaryIsInstance]: callers without a type checker
+            raise StatementRefused(f"a statement is text, not {type(query).__name__}")
+        if ";" in query and not is_blank(query[first_statement_end(query) :]):
+            raise StatementRefused(f"one statement a call; this text holds several: {query:.200}")
+        self._known.add(query)
+
+    def _explained(self, error: apsw.Error, query: str) -> Exception:
+        refusal = self._scope.refusal()
+        if refusal is not None:
+            return StatementRefused(f"a handler may not {refusal}. The statement: {query:.200}")
+        if isinstance(error, apsw.TooBigError):
+            return TooLarge(f"a value or row is over row_bytes_max in: {query:.200}", ran="rolled back")
+        return error
+

@@ -1,0 +1,98 @@
+"""A room's SQLite file while it is open: the connection, the descriptors that a round syncs through, and the levels.
+
+Opening and closing block (files, migrations, syncs) and run in a worker thread; everything else is the loop's.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from actors.disk import Disk
+from actors.errors import RoomUnfit
+from actors.sql import internal
+from actors.transaction import Transaction
+
+
+class Storage:
+    """An open room file."""
+
+    def __init__(self, disk: Disk, path: Path, transaction: Transaction, wal_fd: int, *, level_off: bool) -> None:
+        self.disk = disk
+        self.path = path
+        self.connection = transaction.connection
+        self.transaction = transaction
+        self.wal_fd = wal_fd
+        self.database_fd: int | None = None  # a newborn's, opened before SQLite opened the file (rule 7)
+        self.newborn = False  # its birth is not durable yet
+        self.level_off = level_off  # synchronous=OFF: exactly while the WAL is ours and its first round has not returned (rule 11)
+        self.first_round = level_off  # its directory joins the first round (rule 15), a newborn's database too (rule 6)
+        self.needs_round = False  # opening committed something
+
+    @property
+    def epoch(self) -> int:
+        return self.transaction.epoch
+
+    def descriptors(self) -> list[int]:
+        """What a round must sync, apart from the directory."""
+        if self.newborn and self.database_fd is not None:
+            return [self.database_fd, self.wal_fd]
+        return [self.wal_fd]
+
+    def raise_level(self) -> None:
+        """After the first round, outside a transaction: from now on SQLite syncs a WAL's new header itself (rule 11)."""
+        internal(self.connection, "PRAGMA synchronous = NORMAL")
+        self.level_off = False
+
+    @property
+    def wal_bytes(self) -> int:
+        return self.disk.size(self.wal_fd)
+
+    def close(self) -> None:
+        """Close cleanly: checkpoint at NORMAL on a connection of its own, so that no WAL stays behind. Blocks for syncs.
+
+        Raises:
+          OSError, apsw.Error: the room is broken (rule 21); call `abandon`.
+        """
+        checkpoint(self.disk, self.path, "TRUNCATE", then=self.abandon)
+
+    def abandon(self) -> None:
+        """Close without touching the file: after a failed sync nothing is read, written or checkpointed here (rule 21). Blocks."""
+        if self.wal_fd < 0:
+            return
+        try:
+            self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            self.connection.close(True)
+        finally:
+            for fd in (self.wal_fd, self.database_fd):  # after the connection: its locks go with the first descriptor closed (rule 7)
+                if fd is not None:
+                    self.disk.close(fd)
+            self.wal_fd, self.database_fd = -1, None
+
+
+def set_pragmas(connection: apsw.Connection, *, synchronous: str) -> None:
+    """The settings that durability stands on, each read back: a pragma that does not take says nothing."""
+    for pragma, value in (("journal_mode", "wal"), ("synchronous", synchronous), ("recursive_triggers", 1), ("foreign_keys", 1)):
+        internal(connection, f"PRAGMA {pragma} = {value}")
+        expected = {"OFF": 0, "NORMAL": 1, "FULL": 2}.get(str(value), value)
+        actual = internal(connection, f"PRAGMA {pragma}")[0][0]
+        if actual != expected:
+            raise RoomUnfit(f"{connection.filename}: SQLite kept {pragma} = {actual} instead of {expected}; the file system may not support WAL.")
+    connection.wal_autocheckpoint(0)  # a checkpoint inside a COMMIT stalls the whole loop for 4 to 100 ms
+    connection.set_busy_timeout(0)
+
+
+def checkpoint(disk: Disk, path: Path, mode: str, *, then: Callable[[], None] | None = None) -> bool:
+    """Checkpoint a database on a connection of its own, at NORMAL (rule 12); True if the WAL was emptied. Blocks for syncs.
+
+    `then` runs while this connection is still open: the room's own connection closed there is not the last one.
+    """
+    connection = disk.connect(path)
+    try:
+        set_pragmas(connection, synchronous="NORMAL")
+        _, frames, done = internal(connection, f"PRAGMA wal_checkpoint({mode})")[0]
+        if then is not None:
+            then()
+        return frames == done
+    finally:
+        connection.close()

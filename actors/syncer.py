@@ -1,0 +1,164 @@
+"""Group sync: one task per runtime makes what rooms have committed durable, in rounds.
+
+A round notes what is committed, then syncs, then certifies exactly what it noted (rule 1): a commit made meanwhile may or may
+not have been written, so it waits for the next round. Few descriptors are synced one by one; for many, one `syncfs` of the data
+directory costs the same as one of them. Nothing is ever retried after a failed sync: the kernel reports an error once and then
+calls the page clean (rules 21 to 24).
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import apsw
+import trio
+
+from actors.catalog import Catalog
+from actors.disk import Disk
+from actors.errors import DiskFailed
+from actors.gate import Gate
+from actors.storage import Storage
+from actors.threads import Threads
+from actors.wakeup import Wakeup
+
+SYNC_EACH_MAX = 4  # descriptors; from here on one syncfs is as cheap (measured on ext4: 0.2 ms against 0.13 ms each)
+
+
+class Target(Protocol):
+    """A room that a round may sync."""
+
+    gate: Gate
+    storage: Storage
+    in_round: bool  # the round owns its descriptors until it returns (rule 4)
+
+    def certified(self, count: int) -> None: ...
+    def sync_failed(self, error: OSError) -> None: ...
+
+
+class Syncer:
+    def __init__(self, disk: Disk, threads: Threads, catalog: Catalog, file_system_fd: int, directory: Path) -> None:
+        self._disk = disk
+        self._threads = threads
+        self._catalog = catalog
+        self._file_system_fd = file_system_fd  # one descriptor, older than every write, held for life (rule 22)
+        self._directory = directory
+        self._waiting: dict[Target, None] = {}
+        self._open: set[Target] = set()
+        self._asking = trio.Lock()  # held while every open room's descriptor is asked
+        self._wakeup = Wakeup()
+        self.rounds = 0
+
+    # -- what rooms tell it -----------------------------------------------------------------------------------------
+    def opened(self, target: Target) -> None:
+        self._open.add(target)
+
+    async def closing(self, target: Target) -> None:
+        """The room's descriptors are about to be closed: wait until no round uses them."""
+        async with self._asking:
+            self._open.discard(target)
+            self._waiting.pop(target, None)
+
+    def request(self, target: Target) -> None:
+        """What this room has committed must become durable."""
+        self._waiting[target] = None
+        self._wakeup.set()
+
+    # -- the task ---------------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Run rounds until cancelled. A round that has begun finishes first.
+
+        Raises:
+          DiskFailed: a sync or a write of the catalog failed (rule 24).
+        """
+        while True:
+            await self._wakeup.wait()
+            while self._waiting:
+                with trio.CancelScope(shield=True):
+                    await self.round()
+                await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def round(self) -> None:
+        """One round: everything committed when it begins is durable when it returns."""
+        targets, self._waiting = list(self._waiting), {}
+        catalog_changed = self._commit_catalog()
+        noted = [(target, target.gate.committed) for target in targets]
+        for target in targets:
+            target.in_round = True
+        failed = await self._sync(targets, catalog_changed)
+        self.rounds += 1
+        for target in targets:
+            target.in_round = False
+        for target, error in failed.items():
+            target.sync_failed(error)
+        for target, count in noted:
+            if target not in failed:
+                target.certified(count)
+        if self._catalog.wants_checkpoint:
+            await self._checkpoint_catalog()
+
+    # -- a round's parts ----------------------------------------------------------------------------------------------
+    def _commit_catalog(self) -> bool:
+        try:
+            return self._catalog.commit()
+        except apsw.Error as error:
+            raise DiskFailed(
+                f"the catalog of {self._directory} could not be written ({error}). The runtime stopped: without it a crash would lose "
+                "sight of rooms. Acknowledged calls are safe; repair the disk or make space, then start again."
+            ) from error
+
+    async def _checkpoint_catalog(self) -> None:
+        try:
+            await self._threads.run(self._catalog.checkpoint)
+        except (OSError, apsw.Error) as error:
+            raise self._catalog_failed(error) from error
+
+    async def _sync(self, targets: list[Target], catalog_changed: bool) -> dict[Target, OSError]:
+        """Sync what the round noted; returns the rooms whose sync failed."""
+        descriptors = sum(len(target.storage.descriptors()) + target.storage.first_round for target in targets) + catalog_changed
+        if descriptors <= SYNC_EACH_MAX or not self._disk.has_syncfs:
+            return await self._sync_each(targets, catalog=catalog_changed)
+        try:
+            await self._threads.run(self._disk.sync_file_system, self._file_system_fd)
+        except OSError:
+            # It does not say which file failed: ask every descriptor that is older than the writes (rule 23).
+            async with self._asking:
+                everyone = list(self._open | set(targets))
+                for target in everyone:
+                    target.in_round = True
+                failed = await self._sync_each(everyone, catalog=True)
+                for target in everyone:
+                    target.in_round = False
+                return failed
+        return {}
+
+    async def _sync_each(self, targets: Iterable[Target], *, catalog: bool) -> dict[Target, OSError]:
+        work = [(target, target.storage.descriptors(), target.storage.path.parent if target.storage.first_round else None) for target in targets]
+        failed, catalog_error = await self._threads.run(self._sync_in_thread, work, catalog)
+        if catalog_error is not None:
+            raise self._catalog_failed(catalog_error) from catalog_error
+        return failed
+
+    def _sync_in_thread(
+        self, work: list[tuple[Target, list[int], Path | None]], catalog: bool
+    ) -> tuple[dict[Target, OSError], OSError | None]:
+        failed: dict[Target, OSError] = {}
+        for target, descriptors, directory in work:
+            try:
+                for descriptor in descriptors:
+                    self._disk.sync_data(descriptor)
+                if directory is not None:
+                    self._disk.sync_directory(directory)
+            except OSError as error:
+                failed[target] = error
+        if catalog:
+            try:
+                self._disk.sync_data(self._catalog.wal_fd)
+            except OSError as error:
+                return failed, error
+        return failed, None
+
+    def _catalog_failed(self, error: Exception) -> DiskFailed:
+        return DiskFailed(
+            f"a sync of the catalog of {self._directory} failed ({error}). The runtime stopped and retried nothing; what was not yet "
+            "acknowledged is unknown. Check the disk, then start again."
+        )

@@ -1,0 +1,212 @@
+"""The transaction of a turn, on a room's own connection: calls inside it, each in a savepoint, then one COMMIT.
+
+Synchronous and between two awaits: nobody else ever sees it open. BEGIN and savepoints are lazy, so that a call that touches
+no SQL costs none.
+"""
+
+import apsw
+
+from actors import capture
+from actors.errors import RoomLocked, StatementRefused, StorageFull, TurnVoid
+from actors.guard import Guard
+from actors.schema import RoomSchema, read_schema, schema_key
+from actors.sql import SQL, internal
+
+_SCHEMAS_KEPT = 1_000
+_TRIM_STEP = 256  # entries; trimming costs 2 µs a turn plus 0.3 µs an entry, so it is done in steps
+
+
+class Schemas:
+    """Room schemas by their text, shared by the rooms of a runtime; reading one costs 0.3 ms, finding it 10 µs."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, RoomSchema] = {}
+
+    def of(self, connection: apsw.Connection, local: frozenset[str]) -> RoomSchema:
+        key = schema_key(connection, local)
+        schema = self._known.get(key)
+        if schema is None:
+            schema = read_schema(connection, local)
+            if len(self._known) >= _SCHEMAS_KEPT:
+                self._known.clear()
+            self._known[key] = schema
+        return schema
+
+
+class Transaction:
+    """One room's connection as its calls use it. `seq` is the position of the last commit."""
+
+    def __init__(self, connection: apsw.Connection, guard: Guard, schemas: Schemas, local: frozenset[str], room: str) -> None:
+        self.connection = connection
+        self.guard = guard
+        self.sql = SQL(self)
+        self.entered = False
+        self.room = room
+        self.schema: RoomSchema = schemas.of(connection, local)
+        self.seq = capture.last_seq(connection)
+        self.epoch = capture.timeline(connection)[-1].epoch
+        self.begun = False
+        self.closed = False  # the room broke: nothing may touch the connection again (rule 21)
+        self.foreign_commit = False  # another program committed; its commit counts as one of ours (rule 34)
+        self.new_epoch: int | None = None  # to begin with the next write (rule 31)
+        self.acknowledged = 0  # the follower has it: the outbox may be trimmed below
+        self._schemas = schemas
+        self._local = local
+        self._trimmed = 0
+        self._running = False
+        self._changes_before = 0
+        self._wrote_unseen = False
+        self._version = connection.data_version()
+
+    # -- the turn ---------------------------------------------------------------------------------------------------
+    def begin(self) -> None:
+        """BEGIN IMMEDIATE. Raises apsw.BusyError while another program holds the write lock."""
+        if self.begun:
+            return
+        if self.closed:
+            raise StatementRefused(f"{self.room}: a sync of its file failed, so nothing runs on it any more. Nothing was written.", room=self.room)
+        internal(self.connection, "BEGIN IMMEDIATE")
+        self.begun = True
+        self._wrote_unseen = False
+        self._changes_before = self.connection.total_changes()
+        if self.connection.data_version() != self._version:
+            self._notice_foreign_commit()
+
+    def commit(self) -> bool:
+        """COMMIT; True if the turn wrote something.
+
+        Raises:
+          apsw.Error: what COMMIT raised; the caller decides by its kind (rule 25).
+        """
+        if not self.begun:
+            return False
+        wrote = self._wrote_unseen or self.connection.total_changes() != self._changes_before
+        if wrote:
+            self._finish_write()
+        internal(self.connection, "COMMIT")
+        self.begun = False
+        self._version = self.connection.data_version()
+        return wrote
+
+    def rollback(self) -> None:
+        """Give up the whole turn."""
+        self.begun = self.entered = self._running = self.guard.handler_runs = False
+        if self.connection.in_transaction:
+            internal(self.connection, "ROLLBACK")
+
+    def _finish_write(self) -> None:
+        connection = self.connection
+        if self.new_epoch is not None:
+            capture.begin_epoch(connection, self.new_epoch, self.seq)
+            self.epoch, self.new_epoch = self.new_epoch, None
+        seq = capture.last_seq(connection)
+        if seq == self.seq:
+            capture.mark(connection)
+            seq += 1
+        if self.acknowledged >= self._trimmed + _TRIM_STEP:
+            self.trim()
+        self.seq = seq
+
+    def must_write(self) -> None:
+        """This turn counts as one that wrote, whatever the change counter says (it does not see DDL)."""
+        self._wrote_unseen = True
+
+    def trim(self) -> None:
+        """Inside a transaction: drop the outbox entries that the follower has committed."""
+        self._trimmed = min(self.acknowledged, self.seq)
+        capture.trim(self.connection, self._trimmed)
+
+    def look_for_foreign_commit(self) -> bool:
+        """Between turns: whether another program has committed since; a follower may have read it (rule 34)."""
+        connection = self.connection
+        internal(connection, "SELECT 1 FROM _room")
+        if connection.data_version() == self._version:
+            return False
+        self._version = connection.data_version()
+        self._notice_foreign_commit()
+        self.foreign_commit = False
+        return True
+
+    def _notice_foreign_commit(self) -> None:
+        self.foreign_commit = True
+        self.schema = self._schemas.of(self.connection, self._local)
+        self.seq = capture.last_seq(self.connection)
+
+    # -- a call in it -----------------------------------------------------------------------------------------------
+    def call_begins(self) -> None:
+        self._running = True
+
+    def enter(self, query: str) -> None:
+        """The running call touches SQL for the first time: open its savepoint (see sql.Scope)."""
+        if not self._running:
+            raise StatementRefused(
+                f"{self.room}: self.sql was used while no handler of this room runs (from a child task, or after the call ended). "
+                f"Nothing ran of: {query:.200}",
+                room=self.room,
+            )
+        if not self.begun:
+            try:
+                self.begin()
+            except apsw.BusyError as error:
+                raise RoomLocked(f"{self.room}: another program holds the write lock of its file. Nothing was written.", room=self.room) from error
+        internal(self.connection, "SAVEPOINT call")
+        self.entered = True
+        self.guard.handler_runs = True
+        self.guard.schema_touched = False
+
+    def call_ends(self) -> None:
+        """Keep what the call wrote.
+
+        Raises:
+          apsw.ConstraintError: a deferred foreign key does not hold; the caller undoes the call.
+          StatementRefused: it made a table that cannot be replicated.
+        """
+        if self.entered:
+            self.guard.handler_runs = False
+            if self.schema.has_foreign_keys or self.guard.schema_touched:
+                self._check_foreign_keys()
+            if self.guard.schema_touched:
+                self._follow_schema()
+            internal(self.connection, "RELEASE call")
+            self.entered = False
+        self._running = False
+
+    def call_fails(self) -> bool:
+        """Undo what the call wrote; False if SQLite has rolled back the whole turn with it."""
+        self.guard.handler_runs = self._running = False
+        entered, self.entered = self.entered, False
+        if not entered:
+            return True
+        if not self.connection.in_transaction:
+            self.begun = False
+            return False
+        internal(self.connection, "ROLLBACK TO call")
+        internal(self.connection, "RELEASE call")
+        if self.guard.schema_touched:
+            self.schema = self._schemas.of(self.connection, self._local)
+        return True
+
+    def refusal(self) -> str | None:
+        refusal, self.guard.refusal = self.guard.refusal, None
+        return refusal
+
+    def _check_foreign_keys(self) -> None:
+        """A violation that waits for COMMIT would fail the neighbours: RELEASE of an inner savepoint lets it pass."""
+        if self.connection.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)[0]:
+            raise apsw.ConstraintError("FOREIGN KEY constraint failed (a deferred one, at the end of the call)")
+
+    def _follow_schema(self) -> None:
+        self._wrote_unseen = True
+        self.schema = self._schemas.of(self.connection, self._local)
+        capture.install(self.connection, self.schema.replicated)
+
+
+def void_turn(error: BaseException, room: str) -> StorageFull | TurnVoid:
+    """The error for every call of a turn that SQLite rolled back as a whole."""
+    if isinstance(error, apsw.FullError):
+        return StorageFull(f"{room}: the disk is full. Nothing of this turn was written; the call may be repeated when there is space.", room=room)
+    return TurnVoid(
+        f"{room}: SQLite rolled back the turn that this call shared with others ({type(error).__name__}: {error}). "
+        "Nothing of it was written; the call may be repeated.",
+        room=room,
+    )

@@ -1,0 +1,147 @@
+"""A turn: calls that wait for the same room run one after another and share one commit. Synchronous, on the loop."""
+
+from typing import Protocol
+
+import apsw
+import trio
+
+from actors.actor import Actor
+from actors.codec import by_value
+from actors.envelope import Envelope
+from actors.errors import CallFailed, TooLarge
+from actors.limits import Limits
+from actors.mailbox import Mailbox
+from actors.transaction import Transaction, void_turn
+
+# Errors after which SQLite has rolled back and synced nothing; the file may be used on (rule 25).
+_ROLLED_BACK = frozenset({apsw.SQLITE_FULL, apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_NOMEM, apsw.SQLITE_NOMEM})
+
+
+class Ledger(Protocol):
+    """Where a turn's results go; the activation."""
+
+    def committed(self, *, wrote: bool) -> None: ...
+    def commit_unknown(self, error: apsw.Error) -> None: ...
+    def turn_void(self) -> None: ...
+
+
+class Turns:
+    """Runs the turns of one activation. Knows nothing of tasks, rounds or gates."""
+
+    def __init__(self, actor: Actor, transaction: Transaction, limits: Limits, ledger: Ledger, room: str) -> None:
+        self._actor = actor
+        self._transaction = transaction
+        self._limits = limits
+        self._ledger = ledger
+        self._room = room
+
+    def run(self, mailbox: Mailbox) -> tuple[list[Envelope], Envelope | None, bool]:
+        """Run calls until the mailbox is empty, a bound is reached or an async handler is next; then commit.
+
+        Returns the settled calls, the async call that must be started next, and whether another program's lock stopped the turn.
+        """
+        transaction = self._transaction
+        settled: list[Envelope] = []
+        now = trio.current_time
+        until = now() + self._limits.turn_seconds_max
+        locked = False
+        next_async = None
+        while len(settled) < self._limits.turn_calls_max:
+            envelope = mailbox.take()
+            if envelope is None:
+                break
+            handler = envelope.handler
+            if handler.uses_sql and not transaction.begun and not self.try_begin():
+                mailbox.put_back(envelope)
+                locked = True
+                break
+            envelope.begun = True
+            if handler.is_async:
+                next_async = envelope
+                break
+            settled.append(envelope)
+            if not self._call(envelope, settled) or now() >= until:
+                break
+        self.commit(settled)
+        return settled, next_async, locked
+
+    def try_begin(self) -> bool:
+        """False while another program holds the write lock."""
+        try:
+            self._transaction.begin()
+        except apsw.BusyError:
+            return False
+        return True
+
+    def _call(self, envelope: Envelope, settled: list[Envelope]) -> bool:
+        """Run one `def` handler; False if the whole turn was rolled back with it."""
+        transaction = self._transaction
+        transaction.call_begins()
+        try:
+            value = envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs)
+            self.keep(envelope, value)
+        except Exception as error:
+            envelope.error = error
+            return self.undo(error, settled, envelope)
+        except BaseException:  # KeyboardInterrupt: the process is about to end, nothing of this turn stays
+            transaction.rollback()
+            raise
+        return True
+
+    def keep(self, envelope: Envelope, value: object) -> None:
+        """End the running call with its result. Raises what makes the call fail."""
+        transaction = self._transaction
+        try:
+            envelope.value, size = by_value(value)
+        except ValueError as error:
+            raise CallFailed(
+                f"{self._room}: the result of {envelope.handler.name} cannot cross to its caller: {error}. The call was rolled back.",
+                room=self._room,
+            ) from error
+        if size > self._limits.result_bytes_max:
+            raise TooLarge(
+                f"{self._room}: the result of {envelope.handler.name} has {size:,} bytes; result_bytes_max is "
+                f"{self._limits.result_bytes_max:,}. The call was rolled back; return less, in pages.",
+                room=self._room,
+                ran="rolled back",
+            )
+        if transaction.entered:
+            envelope.handler.uses_sql = True
+        transaction.call_ends()
+
+    def undo(self, error: BaseException, settled: list[Envelope], envelope: Envelope) -> bool:
+        """Undo the running call; False if SQLite rolled the whole turn back, which voids the neighbours, too."""
+        error.add_note(f"(raised in room {self._room} by {envelope.handler.name}; what the call wrote was rolled back)")
+        try:
+            if self._transaction.call_fails():
+                return True
+        except apsw.Error:  # the savepoint itself cannot be rolled back: give up the turn
+            self._transaction.rollback()
+        self._void(error, settled, envelope)
+        return False
+
+    def commit(self, settled: list[Envelope]) -> None:
+        """Commit the turn and tell the ledger. Errors become the calls' outcomes."""
+        transaction = self._transaction
+        if not transaction.begun:
+            return
+        try:
+            wrote = transaction.commit()
+        except apsw.Error as error:
+            if error.extendedresult in _ROLLED_BACK or error.result in _ROLLED_BACK:
+                transaction.rollback()
+                self._void(error, settled, None)
+            else:
+                transaction.begun = False
+                self._ledger.commit_unknown(error)
+            return
+        if transaction.foreign_commit:
+            transaction.foreign_commit = False
+            wrote = True
+        self._ledger.committed(wrote=wrote)
+
+    def _void(self, error: BaseException, settled: list[Envelope], culprit: Envelope | None) -> None:
+        for envelope in settled:
+            if envelope is not culprit or isinstance(error, apsw.FullError):
+                envelope.error = void_turn(error, self._room)
+        self._ledger.turn_void()

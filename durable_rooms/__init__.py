@@ -1,0 +1,85 @@
+"""Durable rooms: every chat room an actor with its own SQLite file; a call that returned has survived a power cut.
+
+Everything a user needs is imported from here; `actors` and `replication` are the machinery.
+"""
+
+from durable_rooms import shadowed
+
+shadowed.check()
+
+from actors import (  # noqa: E402: only after the check
+    Actor,
+    BadArguments,
+    CallFailed,
+    CallRefused,
+    DataDirInUse,
+    DiskFailed,
+    DiskUnfit,
+    Limits,
+    ManyRows,
+    Migration,
+    MigrationEdited,
+    MigrationFailed,
+    NoRow,
+    OutcomeUnknown,
+    Overloaded,
+    ReplicationLate,
+    Reply,
+    Room,
+    RoomIdInvalid,
+    RoomLocked,
+    RoomsError,
+    RoomUnfit,
+    Row,
+    Rows,
+    RuntimeClosed,
+    SchemaTooNew,
+    StatementRefused,
+    StorageFull,
+    TooLarge,
+    TurnVoid,
+    UnknownMethod,
+)
+from durable_rooms.runtime import Runtime, Status, open_runtime  # noqa: E402
+from replication import ReplicaStatus, SQLiteReplica  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Actor",
+    "BadArguments",
+    "CallFailed",
+    "CallRefused",
+    "DataDirInUse",
+    "DiskFailed",
+    "DiskUnfit",
+    "Limits",
+    "ManyRows",
+    "Migration",
+    "MigrationEdited",
+    "MigrationFailed",
+    "NoRow",
+    "OutcomeUnknown",
+    "Overloaded",
+    "ReplicaStatus",
+    "ReplicationLate",
+    "Reply",
+    "Room",
+    "RoomIdInvalid",
+    "RoomLocked",
+    "RoomUnfit",
+    "RoomsError",
+    "Row",
+    "Rows",
+    "Runtime",
+    "RuntimeClosed",
+    "SQLiteReplica",
+    "SchemaTooNew",
+    "StatementRefused",
+    "Status",
+    "StorageFull",
+    "TooLarge",
+    "TurnVoid",
+    "UnknownMethod",
+    "open_runtime",
+]
