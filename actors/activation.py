@@ -71,7 +71,7 @@ class Activation:
         self._starting: Envelope | None = None
         self._nursery: trio.Nursery | None = None
         self._actor = self._make_actor(actor_class)
-        self._turns = Turns(self._actor, storage.transaction, limits, self, self._room)
+        self._turns = Turns(self._actor, storage.transaction, limits, self, trio.current_time)
         self._slices = Slices(self._turns, storage.transaction)
 
     def _make_actor(self, actor_class: type[Actor]) -> Actor:

@@ -4,7 +4,11 @@ from typing import Any
 
 import trio
 
+from actors.codec import by_value
+from actors.errors import BadArguments, TooLarge
 from actors.handlers import Handler
+from actors.limits import Limits
+from actors.names import RoomName
 
 
 class Envelope:
@@ -48,3 +52,24 @@ class Envelope:
         self._task = None
         self.abandoned = True
         return trio.lowlevel.Abort.SUCCEEDED
+
+
+def seal(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], limits: Limits, room: RoomName) -> Envelope:
+    """A call's arguments, checked and by value.
+
+    Raises:
+      BadArguments: they do not fit the handler's signature, or cannot cross.
+      TooLarge: more than `call_bytes_max`.
+    """
+    if kwargs or not handler.takes(len(args)):
+        handler.check(args, kwargs, str(room))
+    try:
+        (values, named), size = by_value((args, kwargs))
+    except ValueError as error:
+        raise BadArguments(f"{room}: an argument of {handler.name} cannot cross by value: {error}. Nothing ran.", room=str(room)) from error
+    if size > limits.call_bytes_max:
+        raise TooLarge(
+            f"{room}: the arguments of {handler.name} have {size:,} bytes; call_bytes_max is {limits.call_bytes_max:,}. Nothing ran.",
+            room=str(room),
+        )
+    return Envelope(handler, values, named, size)

@@ -1,7 +1,7 @@
 """What of a class can be called from outside: its handlers, with their signatures."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from actors.errors import BadArguments, UnknownMethod
@@ -47,6 +47,9 @@ class Handlers:
             function = inspect.getattr_static(actor, name)
             if not name.startswith(("_", "on_")) and name not in reserved and inspect.isfunction(function):
                 self._by_name[name] = Handler(name, function)
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(self._by_name.values())
 
     def get(self, name: str) -> Handler:
         """Raises UnknownMethod."""

@@ -9,24 +9,18 @@ from pathlib import Path
 
 import apsw
 
-from actors import capture, migration
 from actors.disk import Disk
-from actors.errors import RoomLocked, RoomsError, RoomUnfit, StatementRefused
+from actors.errors import RoomLocked, RoomsError, RoomUnfit
 from actors.follower import Position
 from actors.guard import Guard
+from actors.interior import FORMAT, make_internal_tables, migrate
 from actors.limits import Limits
-from actors.migration import MIGRATIONS_SCHEMA, Migration
+from actors.migration import Migration
 from actors.names import RoomName
 from actors.rehome import delete_database, rehome_database, rehome_wal, set_aside, wal_of
 from actors.sql import internal
 from actors.storage import Storage, set_pragmas
 from actors.transaction import Schemas, Transaction
-
-APPLICATION_ID = 0x64726F6D  # "drom", in the header of every room's file
-FORMAT = 1  # of the internal tables
-
-_ROOM_SCHEMA = "CREATE TABLE _room (one INTEGER PRIMARY KEY CHECK (one = 1), actor TEXT NOT NULL, id TEXT NOT NULL, format INTEGER NOT NULL)"
-
 
 @dataclass(frozen=True, slots=True)
 class RoomPlan:
@@ -108,7 +102,8 @@ def _open_existing(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
         raise
     try:
         rewound = _compare_with_catalog(storage, plan)
-        _migrate(storage, plan, must_write=rewound)
+        if migrate(storage.transaction, plan.migrations, plan.now, must_write=rewound):
+            storage.needs_round = True
     except BaseException:
         storage.abandon()
         raise
@@ -159,7 +154,7 @@ def _give_birth(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
     storage.newborn = storage.needs_round = True
     storage.database_fd = database_fd
     try:
-        _migrate(storage, plan, must_write=False)
+        migrate(storage.transaction, plan.migrations, plan.now)
     except BaseException:
         storage.abandon()
         delete_database(disk, plan.path)
@@ -176,46 +171,11 @@ def _equip(disk: Disk, plan: RoomPlan, schemas: Schemas, connection: apsw.Connec
         guard = Guard()
         guard.install(connection, plan.limits)
         if not tables:
-            _make_internal_tables(connection, plan)
+            make_internal_tables(connection, plan.name)
         transaction = Transaction(connection, guard, schemas, plan.local_tables, str(plan.name))
         return Storage(disk, plan.path, transaction, wal_fd, level_off=level_off)
     except BaseException:
         disk.close(wal_fd)
-        raise
-
-
-def _make_internal_tables(connection: apsw.Connection, plan: RoomPlan) -> None:
-    internal(connection, "BEGIN IMMEDIATE")
-    internal(connection, f"PRAGMA application_id = {APPLICATION_ID}")
-    for statement in (_ROOM_SCHEMA, MIGRATIONS_SCHEMA, *capture.OUTBOX_SCHEMA):
-        internal(connection, statement)
-    internal(connection, "INSERT INTO _room (one, actor, id, format) VALUES (1, ?, ?, ?)", (*plan.name, FORMAT))
-    capture.begin_epoch(connection, 1, 0)
-    internal(connection, "COMMIT")
-
-
-# -- migrations -------------------------------------------------------------------------------------------------------
-def _migrate(storage: Storage, plan: RoomPlan, *, must_write: bool) -> None:
-    """Run what is pending, all in one transaction, and make the capture triggers fit."""
-    transaction, connection = storage.transaction, storage.connection
-    room = str(plan.name)
-    steps = migration.pending(connection, plan.migrations, room)
-    transaction.begin()
-    try:
-        if steps:
-            first = len(plan.migrations) - len(steps) + 1
-            transaction.call_begins()
-            migration.run(transaction.sql, steps, first, room)
-            transaction.call_ends()
-            migration.record(connection, steps, first, plan.now)
-        if capture.install(connection, transaction.schema.replicated) or must_write:
-            transaction.must_write()
-        if transaction.commit():
-            storage.needs_round = True
-    except BaseException as error:
-        transaction.rollback()
-        if isinstance(error, StatementRefused):
-            raise RoomUnfit(f"{room}: its schema was refused. {error}", room=room) from error
         raise
 
 

@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from actors.actor import Actor
-from actors.codec import by_value
-from actors.envelope import Envelope
-from actors.errors import BadArguments, RuntimeClosed, TooLarge
+from actors.envelope import Envelope, seal
+from actors.errors import RuntimeClosed
 from actors.handlers import Handler, Handlers
 from actors.limits import Limits
 from actors.names import RoomName
@@ -83,19 +82,7 @@ class Room(Generic[A]):
         return (await self._settle(handler, args, kwargs)).value
 
     async def _settle(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
-        if kwargs or not handler.takes(len(args)):
-            handler.check(args, kwargs, str(self._name))
-        try:
-            (args, kwargs), size = by_value((args, kwargs))
-        except ValueError as error:
-            raise BadArguments(f"{self._name}: an argument of {handler.name} cannot cross by value: {error}. Nothing ran.", room=str(self._name)) from error
-        if size > self._office.limits.call_bytes_max:
-            raise TooLarge(
-                f"{self._name}: the arguments of {handler.name} have {size:,} bytes; call_bytes_max is "
-                f"{self._office.limits.call_bytes_max:,}. Nothing ran.",
-                room=str(self._name),
-            )
-        envelope = Envelope(handler, args, kwargs, size)
+        envelope = seal(handler, args, kwargs, self._office.limits, self._name)
         self._office.submit(self._name, envelope)
         await envelope.settled()
         return envelope

@@ -1,9 +1,9 @@
 """A turn: calls that wait for the same room run one after another and share one commit. Synchronous, on the loop."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import apsw
-import trio
 
 from actors.actor import Actor
 from actors.codec import by_value
@@ -28,12 +28,13 @@ class Ledger(Protocol):
 class Turns:
     """Runs the turns of one activation. Knows nothing of tasks, rounds or gates."""
 
-    def __init__(self, actor: Actor, transaction: Transaction, limits: Limits, ledger: Ledger, room: str) -> None:
+    def __init__(self, actor: Actor, transaction: Transaction, limits: Limits, ledger: Ledger, now: Callable[[], float]) -> None:
+        self._now = now  # seconds on any clock; trio's under a runtime
         self._actor = actor
         self._transaction = transaction
         self._limits = limits
         self._ledger = ledger
-        self._room = room
+        self._room = transaction.room
 
     def run(self, mailbox: Mailbox) -> tuple[list[Envelope], Envelope | None, bool]:
         """Run calls until the mailbox is empty, a bound is reached or an async handler is next; then commit.
@@ -42,7 +43,7 @@ class Turns:
         """
         transaction = self._transaction
         settled: list[Envelope] = []
-        now = trio.current_time
+        now = self._now
         until = now() + self._limits.turn_seconds_max
         locked = False
         next_async = None

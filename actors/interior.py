@@ -1,0 +1,53 @@
+"""What is inside a room's file: the runtime's own tables, and the user's as the migrations make them."""
+
+from collections.abc import Sequence
+
+import apsw
+
+from actors import capture, migration
+from actors.errors import RoomUnfit, StatementRefused
+from actors.migration import MIGRATIONS_SCHEMA, Migration
+from actors.names import RoomName
+from actors.sql import internal
+from actors.transaction import Transaction
+
+APPLICATION_ID = 0x64726F6D  # "drom", in the header of every room's file
+FORMAT = 1  # of the internal tables
+
+_ROOM_SCHEMA = "CREATE TABLE _room (one INTEGER PRIMARY KEY CHECK (one = 1), actor TEXT NOT NULL, id TEXT NOT NULL, format INTEGER NOT NULL)"
+
+
+def make_internal_tables(connection: apsw.Connection, name: RoomName) -> None:
+    internal(connection, "BEGIN IMMEDIATE")
+    internal(connection, f"PRAGMA application_id = {APPLICATION_ID}")
+    for statement in (_ROOM_SCHEMA, MIGRATIONS_SCHEMA, *capture.OUTBOX_SCHEMA):
+        internal(connection, statement)
+    internal(connection, "INSERT INTO _room (one, actor, id, format) VALUES (1, ?, ?, ?)", (*name, FORMAT))
+    capture.begin_epoch(connection, 1, 0)
+    internal(connection, "COMMIT")
+
+
+def migrate(transaction: Transaction, migrations: Sequence[Migration], now: float, *, must_write: bool = False) -> bool:
+    """Run the steps that are pending, all in one transaction, and make the capture triggers fit; True if anything was committed.
+
+    Raises:
+      MigrationFailed, MigrationEdited, SchemaTooNew, RoomUnfit: nothing was written.
+    """
+    connection, room = transaction.connection, transaction.room
+    steps = migration.pending(connection, migrations, room)
+    transaction.begin()
+    try:
+        if steps:
+            first = len(migrations) - len(steps) + 1
+            transaction.call_begins()
+            migration.run(transaction.sql, steps, first, room)
+            transaction.call_ends()
+            migration.record(connection, steps, first, now)
+        if capture.install(connection, transaction.schema.replicated) or must_write:
+            transaction.must_write()
+        return transaction.commit()
+    except BaseException as error:
+        transaction.rollback()
+        if isinstance(error, StatementRefused):
+            raise RoomUnfit(f"{room}: its schema was refused. {error}", room=room) from error
+        raise

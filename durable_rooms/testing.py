@@ -1,0 +1,146 @@
+"""For your own tests: a room without a runtime, and a runtime whose time is virtual.
+
+`bare` is for plain unit tests of handlers: synchronous, in memory, no trio. `open_test_runtime` is for tests of tasks and time:
+threads run inline, so that trio's autojump clock never takes a running thread for idleness, and the wall clock follows trio's.
+"""
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from os import PathLike
+from random import Random
+from typing import Any, TypeVar, cast
+
+import apsw
+import trio
+
+from actors import SQL, Actor, Disk, Doors, InlineThreads, Limits, Rows, SQLValue
+from actors.envelope import seal
+from actors.guard import Guard
+from actors.handlers import Handler, Handlers
+from actors.interior import make_internal_tables, migrate
+from actors.mailbox import Mailbox
+from actors.migration import as_migrations
+from actors.names import RoomName, room_name
+from actors.runtime import actor_classes
+from actors.transaction import Schemas, Transaction
+from actors.turn import Turns
+from durable_rooms.runtime import Runtime, open_with_doors
+from replication import SQLiteReplica
+
+A = TypeVar("A", bound=Actor)
+
+TEST_TIME = 1_700_000_000.0  # Unix seconds; where the wall clock of a test begins
+
+
+@asynccontextmanager
+async def open_test_runtime(
+    *actors: type[Actor],
+    path: str | PathLike[str] | None = None,
+    replicas: Sequence[SQLiteReplica] = (),
+    limits: Limits | None = None,
+    seed: int = 0,
+    disk: Disk | None = None,
+) -> AsyncIterator[Runtime]:
+    """`open_runtime` with virtual time: use it with trio's MockClock(autojump_threshold=0) (pytest-trio: `autojump_clock`).
+
+    Without `path` the rooms live in a temporary directory that is removed afterwards. `self.now()` is TEST_TIME plus trio's
+    seconds; `self.random` comes from `seed`. Raises as `open_runtime`.
+    """
+    began = trio.current_time()
+    doors = Doors(
+        disk=disk or Disk(),
+        threads=InlineThreads(),
+        wall_clock=lambda: TEST_TIME + trio.current_time() - began,
+        random=Random(seed),
+    )
+    with tempfile.TemporaryDirectory(prefix="durable-rooms-test-") as temporary:
+        async with open_with_doors(path or temporary, actors, replicas=replicas, limits=limits, doors=doors) as runtime:
+            yield runtime
+
+
+def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda: TEST_TIME, seed: int = 0) -> A:
+    """One room in memory: `room = bare(ChatRoom)`, then `room.post("ann", "hi")`, synchronously.
+
+    Handlers run as in a runtime: all or nothing, by value, with the same refusals. `room.sql(…)` looks into the database from
+    outside. Async handlers need a runtime and are refused.
+    """
+    name = room_name(actor.__name__, id)
+    (actor_class,) = actor_classes([actor]).values()
+    connection = apsw.Connection(":memory:")
+    for pragma in ("recursive_triggers", "foreign_keys"):
+        connection.execute(f"PRAGMA {pragma} = 1").fetchall()
+    guard = Guard()
+    guard.install(connection, Limits())
+    make_internal_tables(connection, name)
+    transaction = Transaction(connection, guard, Schemas(), actor.local_tables, str(name))
+    migrate(transaction, as_migrations(actor.migrations), now())
+    instance = actor()
+    instance._surroundings = _BareSurroundings(transaction, name, now, Random(seed))  # pyright: ignore[reportPrivateUsage]: as an activation does
+    return cast(A, _Bare(instance, transaction, actor_class.handlers, name))
+
+
+class _BareSurroundings:
+    def __init__(self, transaction: Transaction, name: RoomName, now: Callable[[], float], random: Random) -> None:
+        self.sql: SQL = transaction.sql
+        self.room_id = name.id
+        self.random = random
+        self._now = now
+
+    def now(self) -> float:
+        return self._now()
+
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        raise TypeError("bare() runs no async handlers; use durable_rooms.testing.open_test_runtime")
+
+
+class _Bare:
+    """Stands in for the actor: handlers run as turns, everything else is the instance's own."""
+
+    def __init__(self, instance: Actor, transaction: Transaction, handlers: Handlers, name: RoomName) -> None:
+        self._instance = instance
+        self._transaction = transaction
+        self._handlers = {handler.name: handler for handler in handlers}
+        self._name = name
+        self._limits = Limits()
+        self._turns = Turns(instance, transaction, self._limits, self, lambda: 0.0)
+
+    def __getattr__(self, attribute: str) -> Any:
+        handler = self._handlers.get(attribute)
+        if handler is None:
+            return getattr(self._instance, attribute)
+        return lambda *args, **kwargs: self._call(handler, args, kwargs)
+
+    def _call(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if handler.is_async:
+            raise TypeError(f"{handler.name} is async, and bare() runs no tasks; use durable_rooms.testing.open_test_runtime")
+        mailbox = Mailbox(self._limits, str(self._name))
+        envelope = seal(handler, args, kwargs, self._limits, self._name)
+        mailbox.put(envelope)
+        self._turns.run(mailbox)
+        if envelope.error is not None:
+            raise envelope.error
+        return envelope.value
+
+    def sql(self, query: str, /, *args: SQLValue, **named: SQLValue) -> Rows:
+        """One statement from outside, in a turn of its own."""
+        transaction = self._transaction
+        transaction.call_begins()
+        try:
+            rows = transaction.sql(query, *args, **named)
+            transaction.call_ends()
+        except BaseException:
+            transaction.rollback()
+            raise
+        transaction.commit()
+        return rows
+
+    # -- the ledger of its turns: nothing waits for durability here ------------------------------------------------------
+    def committed(self, *, wrote: bool) -> None:
+        pass
+
+    def commit_unknown(self, error: apsw.Error) -> None:
+        raise error
+
+    def turn_void(self) -> None:
+        pass
