@@ -50,7 +50,9 @@ class Housing(Protocol):
 class Activation:
     """One room in memory. Also the syncer's target, the turns' ledger and the actor's surroundings."""
 
-    def __init__(self, actor_class: type[Actor], storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer) -> None:
+    def __init__(
+        self, actor_class: type[Actor], storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer
+    ) -> None:
         self.gate = Gate()
         self.storage = storage
         self.in_round = False
@@ -70,6 +72,8 @@ class Activation:
         self._checkpointing_alone = False  # its last part: no turn and no slice meanwhile
         self._starting: Envelope | None = None
         self._nursery: trio.Nursery | None = None
+        self.sql: SQL = storage.transaction.sql
+        self.now = doors.wall_clock
         self._actor = self._make_actor(actor_class)
         self._turns = Turns(self._actor, storage.transaction, limits, self, trio.current_time)
         self._slices = Slices(self._turns, storage.transaction)
@@ -81,19 +85,12 @@ class Activation:
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
     @property
-    def sql(self) -> SQL:
-        return self.storage.transaction.sql
-
-    @property
     def room_id(self) -> str:
         return self._housing.name.id
 
     @property
     def random(self) -> Random:
         return self._doors.random
-
-    def now(self) -> float:
-        return self._doors.wall_clock()
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
         return self._slices.exclusive()
@@ -181,7 +178,8 @@ class Activation:
         self.broken = True
         self.storage.transaction.closed = True
         unknown = OutcomeUnknown(
-            f"{self._room}: a sync of its file failed ({error}). Whether this call's writes are there is unknown: read before you repeat "
+            f"{self._room}: a sync of its file failed ({error}). Whether this call's writes are there is unknown: "
+            "read before you repeat "
             "it. The room opens again from its file with the next call.",
             room=self._room,
         )
@@ -264,7 +262,8 @@ class Activation:
 
     def _cut_short(self) -> OutcomeUnknown:
         return self.gate.broken or OutcomeUnknown(
-            f"{self._room}: an async handler was cut short by the runtime's stop; slices before that are committed. Read before you repeat the call.",
+            f"{self._room}: an async handler was cut short by the runtime's stop; slices before that are committed. "
+            "Read before you repeat the call.",
             room=self._room,
         )
 
@@ -277,7 +276,8 @@ class Activation:
                     self._turns.commit([])
                     return
         error = RoomLocked(
-            f"{self._room}: another program has held the write lock of its file for lock_seconds_max = {self._limits.lock_seconds_max:g} s. "
+            f"{self._room}: another program has held the write lock of its file for lock_seconds_max = "
+            f"{self._limits.lock_seconds_max:g} s. "
             "Nothing ran; try again.",
             room=self._room,
         )

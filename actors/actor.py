@@ -58,7 +58,10 @@ class Actor:
     @property
     def sql(self) -> SQL:
         """The room's database: `self.sql(query, *values)`."""
-        return self._here().sql
+        try:
+            return self._surroundings.sql
+        except AttributeError:
+            return self._here().sql
 
     @property
     def random(self) -> Random:
@@ -82,7 +85,8 @@ class Actor:
             return self._surroundings
         except AttributeError:
             raise StatementRefused(
-                f"this {type(self).__name__} is not in a room (in __init__ it is not yet): use runtime.room(…), or durable_rooms.testing.bare(…) in a test"
+                f"this {type(self).__name__} is not in a room (in __init__ it is not yet): use runtime.room(…), or "
+                "durable_rooms.testing.bare(…) in a test"
             ) from None
 
 

@@ -21,6 +21,7 @@ OUTBOX_SCHEMA = (
 )
 EPOCHS_KEPT = 8  # a replica older than eight unclean activations is resynced; the table stays one page
 
+_INSTALLED = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name LIKE '\\_capture\\_%' ESCAPE '\\'"
 _MARKER = "INSERT INTO _outbox (tbl, pk) VALUES (0, NULL)"
 
 
@@ -34,7 +35,7 @@ def key_of(table: Table, row: str) -> str:
 def _triggers(table: Table, id: int) -> dict[str, str]:
     """The capture triggers of a table, by name. `moved` logs the old key of an UPDATE that changes it."""
     name = quoted(table.name)
-    log = f"INSERT INTO _outbox (tbl, pk) VALUES ({id}, "
+    log, old, new = f"INSERT INTO _outbox (tbl, pk) VALUES ({id}, ", key_of(table, "old"), key_of(table, "new")  # noqa: S608 - a number
     changed = " OR ".join(f"old.{quoted(column)} IS NOT new.{quoted(column)}" for column in table.key)
     prefix = f"_capture_{id}_"
     guard = ""
@@ -42,10 +43,10 @@ def _triggers(table: Table, id: int) -> dict[str, str]:
         blob = " OR ".join(f"typeof(new.{quoted(column)}) = 'blob'" for column in table.key)
         guard = f"SELECT RAISE(ABORT, 'a key of several columns cannot hold a BLOB') WHERE {blob}; "
     return {
-        f"{prefix}insert": f"CREATE TRIGGER {prefix}insert AFTER INSERT ON {name} BEGIN {guard}{log}{key_of(table, 'new')}); END",
-        f"{prefix}update": f"CREATE TRIGGER {prefix}update AFTER UPDATE ON {name} BEGIN {guard}{log}{key_of(table, 'new')}); END",
-        f"{prefix}moved": f"CREATE TRIGGER {prefix}moved AFTER UPDATE ON {name} WHEN {changed} BEGIN {log}{key_of(table, 'old')}); END",
-        f"{prefix}delete": f"CREATE TRIGGER {prefix}delete AFTER DELETE ON {name} BEGIN {log}{key_of(table, 'old')}); END",
+        f"{prefix}insert": f"CREATE TRIGGER {prefix}insert AFTER INSERT ON {name} BEGIN {guard}{log}{new}); END",
+        f"{prefix}update": f"CREATE TRIGGER {prefix}update AFTER UPDATE ON {name} BEGIN {guard}{log}{new}); END",
+        f"{prefix}moved": f"CREATE TRIGGER {prefix}moved AFTER UPDATE ON {name} WHEN {changed} BEGIN {log}{old}); END",
+        f"{prefix}delete": f"CREATE TRIGGER {prefix}delete AFTER DELETE ON {name} BEGIN {log}{old}); END",
     }
 
 
@@ -56,7 +57,7 @@ def install(connection: apsw.Connection, schema: Schema) -> bool:
     outbox's continuity, so that every follower resyncs the room (there is no log of what such a statement did).
     """
     known: dict[str, int] = {name: id for id, name in internal(connection, "SELECT id, name FROM _tables WHERE replicated = 1")}
-    actual: dict[str, str] = dict(internal(connection, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name LIKE '\\_capture\\_%' ESCAPE '\\'"))
+    actual: dict[str, str] = dict(internal(connection, _INSTALLED))
     wanted = {table.name: table for table in schema.tables}
     fitting = {name for name, id in known.items() if name in wanted and _fits(wanted[name], id, actual)}
     stale = [trigger for trigger in actual if not any(trigger.startswith(f"_capture_{known[name]}_") for name in fitting)]
@@ -80,15 +81,13 @@ def _fits(table: Table, id: int, actual: dict[str, str]) -> bool:
 def _capture_table(connection: apsw.Connection, table: Table) -> None:
     internal(connection, "DELETE FROM _tables WHERE name = ?", (table.name,))
     # An id is never used twice while entries may carry it.
-    (id,) = internal(
-        connection,
-        "INSERT INTO _tables (id, name, replicated) VALUES (1 + max((SELECT ifnull(max(id), 0) FROM _tables), (SELECT ifnull(max(tbl), 0) FROM _outbox)), ?, 1) RETURNING id",
-        (table.name,),
-    )[0]
+    in_tables, in_outbox = "(SELECT ifnull(max(id), 0) FROM _tables)", "(SELECT ifnull(max(tbl), 0) FROM _outbox)"
+    insert = f"INSERT INTO _tables (id, name, replicated) VALUES (1 + max({in_tables}, {in_outbox}), ?, 1) RETURNING id"  # noqa: S608
+    (id,) = internal(connection, insert, (table.name,))[0]
     for sql in _triggers(table, id).values():
         internal(connection, sql)
     name = quoted(table.name)
-    internal(connection, f"INSERT INTO _outbox (tbl, pk) SELECT {id}, {key_of(table, name)} FROM {name}")  # noqa: S608: quoted names
+    internal(connection, f"INSERT INTO _outbox (tbl, pk) SELECT {id}, {key_of(table, name)} FROM {name}")  # noqa: S608 - quoted names
 
 
 def break_continuity(connection: apsw.Connection) -> None:
@@ -130,7 +129,7 @@ def extract(connection: apsw.Connection, schema: Schema, after: int) -> tuple[li
 
     One join a table: 1 to 2 µs a row. The caller holds a transaction or the loop, so that it is one moment of the room.
     """
-    ids = {id: name for id, name in internal(connection, "SELECT id, name FROM _tables WHERE replicated = 1")}
+    ids: dict[int, str] = dict(internal(connection, "SELECT id, name FROM _tables WHERE replicated = 1"))
     tables = {table.name: table for table in schema.tables}
     found: list[TableChanges] = []
     entries = 0
@@ -159,7 +158,7 @@ def _extract_query(table: Table) -> str:
     else:
         match = " AND ".join(f"m.{quoted(column)} = json_extract(o.pk, '$[{place}]')" for place, column in enumerate(table.key))
     return (
-        f"SELECT o.pk, {columns} FROM _outbox o LEFT JOIN {quoted(table.name)} m ON {match} "  # noqa: S608: quoted names
+        f"SELECT o.pk, {columns} FROM _outbox o LEFT JOIN {quoted(table.name)} m ON {match} "  # noqa: S608 - quoted names
         "WHERE o.seq > ? AND o.tbl = ? ORDER BY o.seq"
     )
 

@@ -25,7 +25,8 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS rooms (
 
 _COLUMNS = "actor, id, active, proven, epoch, seq"
 _UPSERT = """INSERT INTO rooms (actor, id, file, active, proven, epoch, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (actor, id) DO UPDATE SET active = excluded.active, proven = excluded.proven, epoch = excluded.epoch, seq = excluded.seq"""
+    ON CONFLICT (actor, id) DO UPDATE SET
+    active = excluded.active, proven = excluded.proven, epoch = excluded.epoch, seq = excluded.seq"""
 
 APPLICATION_ID = 0x64726361  # "drca"
 WAL_BYTES_MAX = 4 * 1024 * 1024  # as a room's: keeps the re-home of an unclean start short
@@ -64,7 +65,10 @@ class Catalog:
             stamp = internal(connection, "PRAGMA application_id")[0][0]
             tables = internal(connection, "SELECT count(*) FROM sqlite_schema")[0][0]
             if tables and stamp != APPLICATION_ID:
-                raise DiskUnfit(f"{path} is a database, but not a catalog of rooms. Nothing was written; move it away or choose another directory.")
+                raise DiskUnfit(
+                    f"{path} is a database, but not a catalog of rooms. Nothing was written; move it away or choose "
+                    "another directory."
+                )
             wal_fd = disk.open(wal_of(path))
             if not tables:
                 internal(connection, f"PRAGMA application_id = {APPLICATION_ID}")
@@ -73,19 +77,22 @@ class Catalog:
             disk.sync_directory(path.parent)
             set_pragmas(connection, synchronous="NORMAL")
         except (apsw.NotADBError, apsw.CorruptError) as error:
-            raise DiskUnfit(f"{path} is damaged ({error}). Nothing was written; move it away, and the rooms are found again as they are called.") from error
+            raise DiskUnfit(
+                f"{path} is damaged ({error}). Nothing was written; move it away, and the rooms are found again as "
+                "they are called."
+            ) from error
         return cls(disk, connection, path, wal_fd)
 
     def get(self, name: RoomName) -> Entry | None:
         waiting = self._waiting.get(name)
         if waiting is not None:
             return waiting
-        rows = internal(self._connection, f"SELECT {_COLUMNS} FROM rooms WHERE actor = ? AND id = ?", name)  # noqa: S608: constant
+        rows = internal(self._connection, f"SELECT {_COLUMNS} FROM rooms WHERE actor = ? AND id = ?", name)  # noqa: S608 - constant
         return _entry(*rows[0]) if rows else None
 
     def __iter__(self) -> Iterator[Entry]:
         """Every room, as committed here; reads at once."""
-        for row in internal(self._connection, f"SELECT {_COLUMNS} FROM rooms"):  # noqa: S608: constant
+        for row in internal(self._connection, f"SELECT {_COLUMNS} FROM rooms"):  # noqa: S608 - constant
             entry = _entry(*row)
             yield self._waiting.get(entry.name, entry)
 

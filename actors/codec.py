@@ -4,6 +4,7 @@ Packing and unpacking happen at once, on the side that made the value: a value t
 runs (arguments), or rolls its call back (results).
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +25,10 @@ def _default(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} cannot be carried by msgpack: {value!r:.80}")
 
 
-_packer = msgpack.Packer(default=_default, datetime=True)
+_msgpack: Any = msgpack  # its stubs leave types open
+_packer: Any = _msgpack.Packer(default=_default, datetime=True)
+_pack: Callable[[Any], bytes] = _packer.pack
+_unpack: Callable[..., Any] = _msgpack.unpackb
 
 
 def by_value(value: Any) -> tuple[Any, int]:
@@ -33,18 +37,21 @@ def by_value(value: Any) -> tuple[Any, int]:
     Raises:
       ValueError: it cannot cross; the message says what is wrong with it.
     """
-    if isinstance(value, Rows):
+    if type(value) is Rows:
         value = value.dicts()
     try:
-        packed: bytes = _packer.pack(value)
-        return msgpack.unpackb(packed, timestamp=3, strict_map_key=False), len(packed)
-    except OverflowError as error:
-        raise ValueError("an integer is beyond 64 bits; pass it as text") from error
-    except UnicodeEncodeError as error:
-        raise ValueError("text with a lone surrogate is not text") from error
-    except RecursionError as error:
-        raise ValueError(f"it refers to itself or nests too deep ({DEPTH_HINT})") from error
-    except (TypeError, ValueError) as error:
-        raise ValueError(str(error) or type(error).__name__) from error
-    finally:
+        packed = _pack(value)
+        return _unpack(packed, timestamp=3, strict_map_key=False), len(packed)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         _packer.reset()
+        raise ValueError(_what_is_wrong(error)) from error
+
+
+def _what_is_wrong(error: Exception) -> str:
+    if isinstance(error, OverflowError):
+        return "an integer is beyond 64 bits; pass it as text"
+    if isinstance(error, UnicodeEncodeError):
+        return "text with a lone surrogate is not text"
+    if isinstance(error, RecursionError):
+        return f"it refers to itself or nests too deep ({DEPTH_HINT})"
+    return str(error) or type(error).__name__

@@ -60,7 +60,8 @@ class Disk:
             os.close(fd)
 
     def sync_file_system(self, fd: int) -> None:
-        """Everything of the file system that holds `fd` (Linux syncfs). Errors since the descriptor was opened are reported once."""
+        """Everything of the file system that holds `fd` (Linux syncfs). Errors since the descriptor was opened are "
+        "reported once."""
         if _libc.syncfs(fd) != 0:
             code = ctypes.get_errno()
             raise OSError(code, f"syncfs: {os.strerror(code)}")

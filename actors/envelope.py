@@ -66,10 +66,13 @@ def seal(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], limits
     try:
         (values, named), size = by_value((args, kwargs))
     except ValueError as error:
-        raise BadArguments(f"{room}: an argument of {handler.name} cannot cross by value: {error}. Nothing ran.", room=str(room)) from error
+        raise BadArguments(
+            f"{room}: an argument of {handler.name} cannot cross by value: {error}. Nothing ran.", room=str(room)
+        ) from error
     if size > limits.call_bytes_max:
         raise TooLarge(
-            f"{room}: the arguments of {handler.name} have {size:,} bytes; call_bytes_max is {limits.call_bytes_max:,}. Nothing ran.",
+            f"{room}: the arguments of {handler.name} have {size:,} bytes; call_bytes_max is "
+            f"{limits.call_bytes_max:,}. Nothing ran.",
             room=str(room),
         )
     return Envelope(handler, values, named, size)

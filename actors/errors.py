@@ -25,7 +25,7 @@ RoomsError                         ran, retryable, room
 ├── DiskFailed                     the runtime stopped: syncs fail in several rooms, or in the catalog
 └── ReplicationLate                runtime.replicated(): the deadline passed
 
-An exception that a handler raises itself is not in this tree: its caller gets that very exception, with a note that names the room.
+An exception that a handler raises itself is not in this tree: its caller gets that very one, with a note that names the room.
 """
 
 from typing import Literal

@@ -20,19 +20,21 @@ _DENIED = {
     apsw.SQLITE_CREATE_TEMP_VIEW: "create temporary views",
 }
 
-_SCHEMA_CHANGES = frozenset({
-    apsw.SQLITE_CREATE_TABLE,
-    apsw.SQLITE_DROP_TABLE,
-    apsw.SQLITE_ALTER_TABLE,
-    apsw.SQLITE_CREATE_INDEX,
-    apsw.SQLITE_DROP_INDEX,
-    apsw.SQLITE_CREATE_TRIGGER,
-    apsw.SQLITE_DROP_TRIGGER,
-    apsw.SQLITE_CREATE_VIEW,
-    apsw.SQLITE_DROP_VIEW,
-    apsw.SQLITE_CREATE_VTABLE,
-    apsw.SQLITE_DROP_VTABLE,
-})
+_SCHEMA_CHANGES = frozenset(
+    {
+        apsw.SQLITE_CREATE_TABLE,
+        apsw.SQLITE_DROP_TABLE,
+        apsw.SQLITE_ALTER_TABLE,
+        apsw.SQLITE_CREATE_INDEX,
+        apsw.SQLITE_DROP_INDEX,
+        apsw.SQLITE_CREATE_TRIGGER,
+        apsw.SQLITE_DROP_TRIGGER,
+        apsw.SQLITE_CREATE_VIEW,
+        apsw.SQLITE_DROP_VIEW,
+        apsw.SQLITE_CREATE_VTABLE,
+        apsw.SQLITE_DROP_VTABLE,
+    }
+)
 
 _ON_TABLES = frozenset({apsw.SQLITE_READ, apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}) | _SCHEMA_CHANGES
 

@@ -1,11 +1,10 @@
 """Opening a data directory: own it, read its catalog, run the runtime in it, and leave it clean."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -37,7 +36,7 @@ async def open_house(
     follower: Follower,
     limits: Limits,
     doors: Doors,
-) -> AsyncIterator[R]:
+) -> AsyncGenerator[R]:
     """Open a data directory, run the runtime that `make` builds, and stop it in order when the body ends, however it ends.
 
     Raises:
@@ -47,9 +46,9 @@ async def open_house(
     """
     actor_classes(actors)  # complain of the classes before touching the disk
     limits = _within_descriptors(limits, doors)
-    ownership = await doors.threads.run(Ownership.take, doors.disk, Path(path).absolute())
+    directory = DataDir.at(path)
+    ownership = await doors.threads.run(Ownership.take, doors.disk, directory)
     try:
-        directory = DataDir(Path(path).absolute())
         catalog = await doors.threads.run(Catalog.open, doors.disk, directory.catalog)
         try:
             runtime = make(directory, catalog, ownership.file_system_fd, actors, follower, limits, doors)
@@ -88,5 +87,7 @@ def _within_descriptors(limits: Limits, doors: Doors) -> Limits:
     if allowed >= needed:
         return limits
     places = max(1, (allowed - DESCRIPTORS_KEPT) // DESCRIPTORS_PER_ROOM)
-    logger.warning("the system allows %d open files, so %d rooms are open at once instead of %d", allowed, places, limits.open_rooms_max)
+    logger.warning(
+        "the system allows %d open files, so %d rooms are open at once instead of %d", allowed, places, limits.open_rooms_max
+    )
     return replace(limits, open_rooms_max=places)

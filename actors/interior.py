@@ -14,7 +14,9 @@ from actors.transaction import Transaction
 APPLICATION_ID = 0x64726F6D  # "drom", in the header of every room's file
 FORMAT = 1  # of the internal tables
 
-_ROOM_SCHEMA = "CREATE TABLE _room (one INTEGER PRIMARY KEY CHECK (one = 1), actor TEXT NOT NULL, id TEXT NOT NULL, format INTEGER NOT NULL)"
+_ROOM_SCHEMA = (
+    "CREATE TABLE _room (one INTEGER PRIMARY KEY CHECK (one = 1), actor TEXT NOT NULL, id TEXT NOT NULL, format INTEGER NOT NULL)"
+)
 
 
 def make_internal_tables(connection: apsw.Connection, name: RoomName) -> None:

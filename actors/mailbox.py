@@ -27,7 +27,8 @@ class Mailbox:
             self._sweep()
             if len(self._calls) >= limits.mailbox_calls_max or self._bytes + envelope.size > limits.mailbox_bytes_max:
                 raise Overloaded(
-                    f"{self._room}: its mailbox is full: {len(self._calls)} of mailbox_calls_max = {limits.mailbox_calls_max} calls, "
+                    f"{self._room}: its mailbox is full: {len(self._calls)} of mailbox_calls_max = "
+                    f"{limits.mailbox_calls_max} calls, "
                     f"{self._bytes:,} of mailbox_bytes_max = {limits.mailbox_bytes_max:,} bytes. Nothing ran; try again later.",
                     room=self._room,
                 )

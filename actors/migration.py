@@ -10,11 +10,13 @@ from actors.errors import MigrationEdited, MigrationFailed, SchemaTooNew
 from actors.sql import SQL, internal, internal_many
 from actors.sqltext import statements
 
-MIGRATIONS_SCHEMA = "CREATE TABLE _migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at REAL NOT NULL, hash TEXT NOT NULL)"
+MIGRATIONS_SCHEMA = (
+    "CREATE TABLE _migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at REAL NOT NULL, hash TEXT NOT NULL)"
+)
 
 
 class Migration:
-    """One step: SQL text of any number of statements, or a function of the database. Its version is its place in the list, from 1.
+    """One step: SQL text of any number of statements, or a function of the database. Its version is its place in the list.
 
     A function's hash covers its compiled code and constants, not the functions it calls.
     """

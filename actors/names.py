@@ -5,6 +5,7 @@ end in `-wal`; the id itself is inside the file and in the catalog.
 """
 
 from hashlib import blake2b
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ def room_name(actor: str, id: str) -> RoomName:
     try:
         size = len(id.encode())
     except UnicodeEncodeError as error:
-        raise RoomIdInvalid(f"the room id {ascii(id[:40])} holds a lone surrogate, which is not text. Nothing ran.") from error
+        raise RoomIdInvalid(f"the room id {id[:40]!a} holds a lone surrogate, which is not text. Nothing ran.") from error
     if size > ROOM_ID_BYTES_MAX:
         raise RoomIdInvalid(f"the room id {id[:40]!r}… has {size} bytes of UTF-8; the limit is {ROOM_ID_BYTES_MAX}. Nothing ran.")
     return RoomName(actor, id)
@@ -57,6 +58,11 @@ class DataDir:
         self.lock = path / "lock"
         self.clean_stop = path / "clean-stop"
         self.litter = path / "litter"
+
+    @classmethod
+    def at(cls, path: str | PathLike[str]) -> "DataDir":
+        """By any path; kept absolute, so that a later chdir moves nothing."""
+        return cls(Path(path).absolute())
 
     def room(self, name: RoomName) -> Path:
         return self.rooms / room_file(name)

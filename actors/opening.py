@@ -22,6 +22,7 @@ from actors.sql import internal
 from actors.storage import Storage, set_pragmas
 from actors.transaction import Schemas, Transaction
 
+
 @dataclass(frozen=True, slots=True)
 class RoomPlan:
     """How one room is to be opened: all that the thread needs to know."""

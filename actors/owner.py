@@ -21,19 +21,22 @@ class Ownership:
         self.was_clean = False
 
     @classmethod
-    def take(cls, disk: Disk, path: Path) -> "Ownership":
+    def take(cls, disk: Disk, directory: DataDir) -> "Ownership":
         """Make the directory if it is missing, and own it. Blocks for syncs.
 
         Raises:
           DataDirInUse: another process owns it; the message names its pid.
           DiskUnfit: it cannot hold rooms.
         """
-        directory = DataDir(path)
+        path = directory.path
         try:
             _make_with_parents(disk, path)
             lock_fd = disk.open(directory.lock, create=True)
         except OSError as error:
-            raise DiskUnfit(f"{path} cannot hold rooms: {error.strerror or error}. Choose a directory on a local disk that this user may write to.") from error
+            raise DiskUnfit(
+                f"{path} cannot hold rooms: {error.strerror or error}. Choose a directory on a local disk that this "
+                "user may write to."
+            ) from error
         if not disk.lock(lock_fd):
             pid = disk.content(lock_fd).decode(errors="replace").strip() or "unknown"
             disk.close(lock_fd)

@@ -9,8 +9,8 @@ _LOOKS_PER_PERIOD = 4  # an idle room leaves at most a quarter of `idle_seconds_
 
 
 class Stay(Protocol):
-    idle: bool
-
+    @property
+    def idle(self) -> bool: ...
     def leave(self) -> None: ...
 
 

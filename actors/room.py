@@ -50,7 +50,9 @@ class Room(Generic[A]):
         return f"<room {self._name}>"
 
     @overload
-    async def call(self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def call(
+        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
     @overload
     async def call(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     async def call(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -66,7 +68,9 @@ class Room(Generic[A]):
         return (await self._settle(self._handlers.of(method), args, kwargs)).value
 
     @overload
-    async def ask(self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> Reply[R]: ...
+    async def ask(
+        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Reply[R]: ...
     @overload
     async def ask(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Reply[R]: ...
     async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Reply[Any]:
@@ -79,7 +83,10 @@ class Room(Generic[A]):
         return partial(self._value, self._handlers.get(handler))
 
     async def _value(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Any:
-        return (await self._settle(handler, args, kwargs)).value
+        envelope = seal(handler, args, kwargs, self._office.limits, self._name)
+        self._office.submit(self._name, envelope)
+        await envelope.settled()
+        return envelope.value
 
     async def _settle(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
         envelope = seal(handler, args, kwargs, self._office.limits, self._name)

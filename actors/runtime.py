@@ -81,7 +81,9 @@ class Runtime:
         known = self._classes.get(actor.__name__)
         if known is None or known.actor is not actor:
             names = ", ".join(self._classes)
-            raise BadArguments(f"{actor.__name__} is not an actor class of this runtime; it was opened with: {names}. Nothing ran.")
+            raise BadArguments(
+                f"{actor.__name__} is not an actor class of this runtime; it was opened with: {names}. Nothing ran."
+            )
         return Room(actor, room_name(actor.__name__, id), known.handlers, self)
 
     def status(self) -> RuntimeStatus:
@@ -141,7 +143,8 @@ class Runtime:
         if len(self._broken) >= self.limits.broken_rooms_max:
             self.fail(
                 DiskFailed(
-                    f"syncs failed in {len(self._broken)} rooms within {BROKEN_WINDOW_SECONDS:g} s, the last one {seat.name} ({error}). "
+                    f"syncs failed in {len(self._broken)} rooms within {BROKEN_WINDOW_SECONDS:g} s, the last one "
+                    f"{seat.name} ({error}). "
                     "The runtime stopped: the disk is the problem. Acknowledged calls are safe; check the disk, then start again."
                 )
             )
@@ -219,7 +222,9 @@ def actor_classes(actors: Sequence[type[Actor]]) -> dict[str, ActorClass]:
         if not (isinstance(actor, type) and issubclass(actor, Actor)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"{actor!r} is not a subclass of Actor")
         if actor.__name__ in classes:
-            raise ValueError(f"two actor classes are named {actor.__name__}; the name identifies their rooms on disk, so rename one")
+            raise ValueError(
+                f"two actor classes are named {actor.__name__}; the name identifies their rooms on disk, so rename one"
+            )
         classes[actor.__name__] = ActorClass(actor, Handlers(actor, reserved), as_migrations(actor.migrations))
     if not classes:
         raise ValueError("open_runtime needs at least one actor class")

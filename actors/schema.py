@@ -73,7 +73,9 @@ def _check_key(name: str, keys: list[tuple[int, str, str, bool]]) -> None:
         return
     loose = [column for _, column, _, not_null in keys if not not_null]
     if loose:
-        raise StatementRefused(f"table {name}: its key allows NULL in {', '.join(loose)}. Add NOT NULL, use INTEGER PRIMARY KEY, {remedy}")
+        raise StatementRefused(
+            f"table {name}: its key allows NULL in {', '.join(loose)}. Add NOT NULL, use INTEGER PRIMARY KEY, {remedy}"
+        )
 
 
 def _collations(connection: apsw.Connection, name: str) -> dict[str, str]:

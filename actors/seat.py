@@ -4,7 +4,7 @@ It exists while the room is called, open, or read by a follower, and costs nothi
 room, too (follower.Source).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +28,7 @@ from actors.migration import Migration
 from actors.names import DataDir, RoomName
 from actors.opening import RoomPlan, open_room
 from actors.rehome import delete_database, rehome_wal
-from actors.sql import internal
+from actors.sql import SQLValue, internal
 from actors.storage import Storage
 from actors.syncer import Syncer
 from actors.transaction import Schemas
@@ -169,10 +169,13 @@ class Seat:
             try:
                 return await house.doors.threads.run(open_room, house.doors.disk, plan, house.schemas)
             except apsw.FullError as error:
-                raise StorageFull(f"{self.name}: the disk is full, so the room could not be opened. Nothing ran.", room=str(self.name)) from error
+                raise StorageFull(
+                    f"{self.name}: the disk is full, so the room could not be opened. Nothing ran.", room=str(self.name)
+                ) from error
             except (OSError, apsw.Error) as error:
                 raise RoomUnfit(
-                    f"{self.name}: its file {plan.path} could not be opened ({error}). Nothing ran; other rooms are not affected.",
+                    f"{self.name}: its file {plan.path} could not be opened ({error}). Nothing ran; other rooms are "
+                    "not affected.",
                     room=str(self.name),
                 ) from error
 
@@ -241,7 +244,7 @@ class Seat:
             return changes
 
     @asynccontextmanager
-    async def copy(self) -> AsyncIterator[RoomCopy]:
+    async def copy(self) -> AsyncGenerator[RoomCopy]:
         """See follower.Source."""
         async with self._visit() as activation, self.lock:
             storage = activation.storage
@@ -296,7 +299,7 @@ class Seat:
             connection.close()
 
     @asynccontextmanager
-    async def _visit(self) -> AsyncIterator[Activation]:
+    async def _visit(self) -> AsyncGenerator[Activation]:
         """Hold the room open, opening it if need be. Raises why it cannot be opened."""
         while (activation := self.activation) is None:
             await self._knock()
@@ -331,7 +334,7 @@ class _Visitor:
         self.refusal: RoomsError | None = None
 
 
-def _bytes_about(rows: list[tuple[object, ...]]) -> int:
+def _bytes_about(rows: list[tuple[SQLValue, ...]]) -> int:
     """The size of rows, from up to 16 of them: a batch's cap in bytes need not be exact."""
     sample = rows[:: max(1, len(rows) // 16)]
     total = sum(len(value) if isinstance(value, str | bytes) else 8 for row in sample for value in row)

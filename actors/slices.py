@@ -4,7 +4,7 @@ What runs between two suspensions is a *slice*: atomic, a turn of its own. Other
 An exception rolls back the slice in which it happened and leaves earlier ones. `exclusive` keeps others out across slices.
 """
 
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import asynccontextmanager
 from types import coroutine
 from typing import Any
@@ -40,7 +40,7 @@ class Slices:
             self._waiting.unpark_all()
 
     @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[None]:
+    async def exclusive(self) -> AsyncGenerator[None]:
         me = trio.lowlevel.current_task()
         if self._holder is me:
             yield

@@ -87,7 +87,7 @@ class Rows(Sequence[Row]):
     def dicts(self) -> list[dict[str, Any]]:
         """Plain dicts, as they arrive at a caller."""
         names = self._names
-        return [dict(zip(names, row)) for row in self._tuples]  # noqa: B905: strict= costs 8 % here and SQLite's rows fit
+        return [dict(zip(names, row)) for row in self._tuples]  # noqa: B905 - strict= costs 8 % here and SQLite's rows fit
 
     def _expect_one(self) -> None:
         if not self._tuples:
@@ -99,7 +99,7 @@ class Rows(Sequence[Row]):
 class Scope(Protocol):
     """What the transaction behind `self.sql` offers it."""
 
-    connection: apsw.Connection
+    connection: Any  # an apsw.Connection; its stubs leave a type open that strict checking stumbles over
     entered: bool  # a handler runs and its savepoint is open
 
     def enter(self, query: str) -> None:
@@ -111,20 +111,20 @@ class Scope(Protocol):
         ...
 
 
-_INTERNAL = apsw.SQLITE_PREPARE_PERSISTENT
+INTERNAL = apsw.SQLITE_PREPARE_PERSISTENT
 
 
-def internal(connection: apsw.Connection, query: str, values: Sequence[SQLValue] = ()) -> list[tuple[Any, ...]]:
+def internal(connection: Any, query: str, values: Sequence[SQLValue] = ()) -> list[tuple[Any, ...]]:
     """Run one statement of the runtime's own and read its rows.
 
     The prepare flag keeps it apart from a handler's statement of the same text in apsw's statement cache: the guard judges a
     statement when it is prepared, so a cached internal one would let the handler's pass.
     """
-    return connection.execute(query, values, prepare_flags=_INTERNAL).fetchall()
+    return connection.execute(query, values, prepare_flags=INTERNAL).fetchall()
 
 
-def internal_many(connection: apsw.Connection, query: str, rows: Iterable[Sequence[SQLValue]]) -> None:
-    connection.executemany(query, rows, prepare_flags=_INTERNAL).fetchall()
+def internal_many(connection: Any, query: str, rows: Iterable[Sequence[SQLValue]]) -> None:
+    connection.executemany(query, rows, prepare_flags=INTERNAL).fetchall()
 
 
 class SQL:
@@ -154,19 +154,21 @@ class SQL:
         connection = scope.connection
         before = connection.total_changes()
         try:
-            cursor = connection.execute(query, named or args)
+            cursor: Any = connection.execute(query, named or args)
             try:
-                names = tuple([column[0] for column in cursor.get_description()])
+                description = cursor.get_description()
             except apsw.ExecutionCompleteError:
-                names, tuples = (), []
+                description, tuples = (), []
             else:
                 tuples = cursor.fetchall()
         except apsw.Error as error:
             raise self._explained(error, query) from error
-        changes = connection.changes() if connection.total_changes() != before else 0
-        if len(set(names)) != len(names):
-            raise StatementRefused(f"two columns of the result have the same name ({', '.join(names)}); name them with AS: {query:.200}")
-        return Rows(names, tuples, changes)
+        names = tuple([column[0] for column in description])
+        if len(names) > 1 and len(set(names)) != len(names):
+            raise StatementRefused(
+                f"two columns of the result have the same name ({', '.join(names)}); name them with AS: {query:.200}"
+            )
+        return Rows(names, tuples, connection.changes() if connection.total_changes() != before else 0)
 
     def many(self, query: str, rows: Iterable[Sequence[SQLValue]], /) -> int:
         """Run `query` once per row of values; returns the number of rows written. Raises as a single call."""
@@ -201,4 +203,3 @@ class SQL:
         if isinstance(error, apsw.TooBigError):
             return TooLarge(f"a value or row is over row_bytes_max in: {query:.200}", ran="rolled back")
         return error
-

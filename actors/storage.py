@@ -25,7 +25,9 @@ class Storage:
         self.wal_fd = wal_fd
         self.database_fd: int | None = None  # a newborn's, opened before SQLite opened the file (rule 7)
         self.newborn = False  # its birth is not durable yet
-        self.level_off = level_off  # synchronous=OFF: exactly while the WAL is ours and its first round has not returned (rule 11)
+        self.level_off = (
+            level_off  # synchronous=OFF: exactly while the WAL is ours and its first round has not returned (rule 11)
+        )
         self.first_round = level_off  # its directory joins the first round (rule 15), a newborn's database too (rule 6)
         self.needs_round = False  # opening committed something
 
@@ -57,14 +59,18 @@ class Storage:
         checkpoint(self.disk, self.path, "TRUNCATE", then=self.abandon)
 
     def abandon(self) -> None:
-        """Close without touching the file: after a failed sync nothing is read, written or checkpointed here (rule 21). Blocks."""
+        """Close without touching the file: after a failed sync nothing is read, written or checkpointed here (rule "
+        "21). Blocks."""
         if self.wal_fd < 0:
             return
         try:
             self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self.connection.close(True)
         finally:
-            for fd in (self.wal_fd, self.database_fd):  # after the connection: its locks go with the first descriptor closed (rule 7)
+            for fd in (
+                self.wal_fd,
+                self.database_fd,
+            ):  # after the connection: its locks go with the first descriptor closed (rule 7)
                 if fd is not None:
                     self.disk.close(fd)
             self.wal_fd, self.database_fd = -1, None
@@ -77,7 +83,10 @@ def set_pragmas(connection: apsw.Connection, *, synchronous: str) -> None:
         expected = {"OFF": 0, "NORMAL": 1, "FULL": 2}.get(str(value), value)
         actual = internal(connection, f"PRAGMA {pragma}")[0][0]
         if actual != expected:
-            raise RoomUnfit(f"{connection.filename}: SQLite kept {pragma} = {actual} instead of {expected}; the file system may not support WAL.")
+            raise RoomUnfit(
+                f"{connection.filename}: SQLite kept {pragma} = {actual} instead of {expected}; the file system may "
+                "not support WAL."
+            )
     connection.wal_autocheckpoint(0)  # a checkpoint inside a COMMIT stalls the whole loop for 4 to 100 ms
     connection.set_busy_timeout(0)
 

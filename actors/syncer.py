@@ -102,7 +102,8 @@ class Syncer:
             return self._catalog.commit()
         except apsw.Error as error:
             raise DiskFailed(
-                f"the catalog of {self._directory} could not be written ({error}). The runtime stopped: without it a crash would lose "
+                f"the catalog of {self._directory} could not be written ({error}). The runtime stopped: without it a "
+                "crash would lose "
                 "sight of rooms. Acknowledged calls are safe; repair the disk or make space, then start again."
             ) from error
 
@@ -132,7 +133,10 @@ class Syncer:
         return {}
 
     async def _sync_each(self, targets: Iterable[Target], *, catalog: bool) -> dict[Target, OSError]:
-        work = [(target, target.storage.descriptors(), target.storage.path.parent if target.storage.first_round else None) for target in targets]
+        work = [
+            (target, target.storage.descriptors(), target.storage.path.parent if target.storage.first_round else None)
+            for target in targets
+        ]
         failed, catalog_error = await self._threads.run(self._sync_in_thread, work, catalog)
         if catalog_error is not None:
             raise self._catalog_failed(catalog_error) from catalog_error
@@ -159,6 +163,7 @@ class Syncer:
 
     def _catalog_failed(self, error: Exception) -> DiskFailed:
         return DiskFailed(
-            f"a sync of the catalog of {self._directory} failed ({error}). The runtime stopped and retried nothing; what was not yet "
+            f"a sync of the catalog of {self._directory} failed ({error}). The runtime stopped and retried nothing; "
+            "what was not yet "
             "acknowledged is unknown. Check the disk, then start again."
         )

@@ -4,13 +4,16 @@ Synchronous and between two awaits: nobody else ever sees it open. BEGIN and sav
 no SQL costs none.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import apsw
 
 from actors import capture
 from actors.errors import RoomLocked, StatementRefused, StorageFull, TurnVoid
 from actors.guard import Guard
 from actors.schema import RoomSchema, read_schema, schema_key
-from actors.sql import SQL, internal
+from actors.sql import INTERNAL, SQL, internal
 
 _SCHEMAS_KEPT = 1_000
 _TRIM_STEP = 256  # entries; trimming costs 2 µs a turn plus 0.3 µs an entry, so it is done in steps
@@ -40,6 +43,7 @@ class Transaction:
         self.connection = connection
         self.guard = guard
         self.sql = SQL(self)
+        self._execute: Callable[..., Any] = connection.execute  # for the two statements of every call
         self.entered = False
         self.room = room
         self.schema: RoomSchema = schemas.of(connection, local)
@@ -64,7 +68,9 @@ class Transaction:
         if self.begun:
             return
         if self.closed:
-            raise StatementRefused(f"{self.room}: a sync of its file failed, so nothing runs on it any more. Nothing was written.", room=self.room)
+            raise StatementRefused(
+                f"{self.room}: a sync of its file failed, so nothing runs on it any more. Nothing was written.", room=self.room
+            )
         internal(self.connection, "BEGIN IMMEDIATE")
         self.begun = True
         self._wrote_unseen = False
@@ -140,7 +146,8 @@ class Transaction:
         """The running call touches SQL for the first time: open its savepoint (see sql.Scope)."""
         if not self._running:
             raise StatementRefused(
-                f"{self.room}: self.sql was used while no handler of this room runs (from a child task, or after the call ended). "
+                f"{self.room}: self.sql was used while no handler of this room runs (from a child task, or after the "
+                "call ended). "
                 f"Nothing ran of: {query:.200}",
                 room=self.room,
             )
@@ -148,8 +155,10 @@ class Transaction:
             try:
                 self.begin()
             except apsw.BusyError as error:
-                raise RoomLocked(f"{self.room}: another program holds the write lock of its file. Nothing was written.", room=self.room) from error
-        internal(self.connection, "SAVEPOINT call")
+                raise RoomLocked(
+                    f"{self.room}: another program holds the write lock of its file. Nothing was written.", room=self.room
+                ) from error
+        self._execute("SAVEPOINT call", prepare_flags=INTERNAL)
         self.entered = True
         self.guard.handler_runs = True
         self.guard.schema_touched = False
@@ -167,7 +176,7 @@ class Transaction:
                 self._check_foreign_keys()
             if self.guard.schema_touched:
                 self._follow_schema()
-            internal(self.connection, "RELEASE call")
+            self._execute("RELEASE call", prepare_flags=INTERNAL)
             self.entered = False
         self._running = False
 
@@ -204,7 +213,10 @@ class Transaction:
 def void_turn(error: BaseException, room: str) -> StorageFull | TurnVoid:
     """The error for every call of a turn that SQLite rolled back as a whole."""
     if isinstance(error, apsw.FullError):
-        return StorageFull(f"{room}: the disk is full. Nothing of this turn was written; the call may be repeated when there is space.", room=room)
+        return StorageFull(
+            f"{room}: the disk is full. Nothing of this turn was written; the call may be repeated when there is space.",
+            room=room,
+        )
     return TurnVoid(
         f"{room}: SQLite rolled back the turn that this call shared with others ({type(error).__name__}: {error}). "
         "Nothing of it was written; the call may be repeated.",

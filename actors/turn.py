@@ -1,7 +1,7 @@
 """A turn: calls that wait for the same room run one after another and share one commit. Synchronous, on the loop."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import apsw
 
@@ -96,7 +96,8 @@ class Turns:
             envelope.value, size = by_value(value)
         except ValueError as error:
             raise CallFailed(
-                f"{self._room}: the result of {envelope.handler.name} cannot cross to its caller: {error}. The call was rolled back.",
+                f"{self._room}: the result of {envelope.handler.name} cannot cross to its caller: {error}. The call "
+                "was rolled back.",
                 room=self._room,
             ) from error
         if size > self._limits.result_bytes_max:
@@ -129,7 +130,8 @@ class Turns:
         try:
             wrote = transaction.commit()
         except apsw.Error as error:
-            if error.extendedresult in _ROLLED_BACK or error.result in _ROLLED_BACK:
+            codes: Any = error  # apsw's stubs leave these two attributes out
+            if codes.extendedresult in _ROLLED_BACK or codes.result in _ROLLED_BACK:
                 transaction.rollback()
                 self._void(error, settled, None)
             else:

@@ -7,7 +7,7 @@ from durable_rooms import shadowed
 
 shadowed.check()
 
-from actors import (  # noqa: E402: only after the check
+from actors import (  # noqa: E402 - only after the check
     Actor,
     BadArguments,
     CallFailed,

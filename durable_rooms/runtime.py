@@ -1,6 +1,6 @@
 """The front door: a runtime of rooms with its replica."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -35,7 +35,7 @@ class Runtime(actors.Runtime):
         super().__init__(directory, catalog, file_system_fd, actors, follower, limits, doors)
         self._replicators = (follower,) if isinstance(follower, Replicator) else ()
 
-    async def replicated(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109: the deadline is part of the error's text
+    async def replicated(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the deadline is part of the error's text
         """Wait until everything acknowledged so far is in the replica (for tests and scripts). Returns at once without replicas.
 
         Raises:
@@ -61,7 +61,7 @@ async def open_runtime(
     *,
     replicas: Sequence[SQLiteReplica] = (),
     limits: Limits | None = None,
-) -> AsyncIterator[Runtime]:
+) -> AsyncGenerator[Runtime]:
     """Open a data directory (trio); it is made if it is missing.
 
     Args:
@@ -74,8 +74,8 @@ async def open_runtime(
       DiskFailed: the disk failed while the body ran; the runtime stopped and the body was cancelled.
       ValueError: two classes of one name, or more than one replica.
     An exception raised in the body leaves it as it is, never inside an ExceptionGroup.
-    At the end it takes no more calls, lets those under way finish (`drain_seconds_max`), brings the replica up to date, and closes
-    every room.
+    At the end it takes no more calls, lets those under way finish (`drain_seconds_max`), brings the replica up to date, and
+    closes every room.
     """
     async with open_with_doors(path, actors, replicas=replicas, limits=limits, doors=Doors()) as runtime:
         yield runtime
@@ -89,7 +89,7 @@ async def open_with_doors(
     replicas: Sequence[SQLiteReplica],
     limits: Limits | None,
     doors: Doors,
-) -> AsyncIterator[Runtime]:
+) -> AsyncGenerator[Runtime]:
     """`open_runtime` with other doors out of the process: tests put their own clock, disk, chance and threads here."""
     if len(replicas) > 1:
         raise ValueError(f"one replica at most; {len(replicas)} were given")

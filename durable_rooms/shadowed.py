@@ -1,4 +1,4 @@
-"""The import names `actors` and `replication` are generic: a chat backend may well have its own, and Python would take that one."""
+"""The import names `actors` and `replication` are generic: a chat backend may have its own, and Python would take that one."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +15,7 @@ def check() -> None:
         folder = Path(spec.submodule_search_locations[0]) if spec.submodule_search_locations else None
         if folder is None or not (folder / marker).is_file():
             raise ImportError(
-                f"the import name {package!r} belongs to durable-rooms, but {spec.origin or folder} comes first on sys.path and shadows it. "
+                f"the import name {package!r} belongs to durable-rooms, but {spec.origin or folder} comes first on "
+                "sys.path and shadows it. "
                 "Rename that module, or move it into a package of your own."
             )

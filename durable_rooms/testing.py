@@ -5,7 +5,7 @@ threads run inline, so that trio's autojump clock never takes a running thread f
 """
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from os import PathLike
 from random import Random
@@ -23,6 +23,7 @@ from actors.mailbox import Mailbox
 from actors.migration import as_migrations
 from actors.names import RoomName, room_name
 from actors.runtime import actor_classes
+from actors.sql import internal
 from actors.transaction import Schemas, Transaction
 from actors.turn import Turns
 from durable_rooms.runtime import Runtime, open_with_doors
@@ -41,7 +42,7 @@ async def open_test_runtime(
     limits: Limits | None = None,
     seed: int = 0,
     disk: Disk | None = None,
-) -> AsyncIterator[Runtime]:
+) -> AsyncGenerator[Runtime]:
     """`open_runtime` with virtual time: use it with trio's MockClock(autojump_threshold=0) (pytest-trio: `autojump_clock`).
 
     Without `path` the rooms live in a temporary directory that is removed afterwards. `self.now()` is TEST_TIME plus trio's
@@ -69,7 +70,7 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
     (actor_class,) = actor_classes([actor]).values()
     connection = apsw.Connection(":memory:")
     for pragma in ("recursive_triggers", "foreign_keys"):
-        connection.execute(f"PRAGMA {pragma} = 1").fetchall()
+        internal(connection, f"PRAGMA {pragma} = 1")
     guard = Guard()
     guard.install(connection, Limits())
     make_internal_tables(connection, name)
@@ -109,7 +110,11 @@ class _Bare:
         handler = self._handlers.get(attribute)
         if handler is None:
             return getattr(self._instance, attribute)
-        return lambda *args, **kwargs: self._call(handler, args, kwargs)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._call(handler, args, kwargs)
+
+        return call
 
     def _call(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if handler.is_async:
