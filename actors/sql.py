@@ -153,6 +153,7 @@ class SQL:
             raise StatementRefused(f"give values one by one or by name, not both: {query:.200}")
         connection = scope.connection
         before = connection.total_changes()
+        tuples: list[tuple[Any, ...]]
         try:
             cursor: Any = connection.execute(query, named or args)
             try:
