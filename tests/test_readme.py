@@ -1,0 +1,58 @@
+"""What README says is so: its program runs, its limits are the limits."""
+
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from durable_rooms import Limits, RoomsError
+import durable_rooms
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def run(program: str, folder: Path) -> str:
+    script = folder / "program.py"
+    script.write_text(program)
+    done = subprocess.run([sys.executable, str(script)], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_first_program_runs_and_finds_its_message_again(tmp_path: Path) -> None:
+    assert "'body': 'hello'" in run(PROGRAMS[0], tmp_path)
+    assert run(PROGRAMS[0], tmp_path).count("'body': 'hello'") == 2, "a second run finds what the first one wrote"
+    assert (tmp_path / "data" / "replica.db").exists()
+
+
+def test_the_first_program_is_short() -> None:
+    lines = [line for line in PROGRAMS[0].splitlines() if line.strip()]
+    assert len(lines) <= 16
+    assert README.index("```python") < 600, "the program is on the first screen"
+
+
+def test_the_tests_that_it_shows_pass(tmp_path: Path) -> None:
+    room = PROGRAMS[0].split("async def main")[0]
+    (tmp_path / "test_shown.py").write_text(room + PROGRAMS[1])
+    command = [sys.executable, "-m", "pytest", "-q", "-o", "trio_mode=true", "-p", "no:cacheprovider", "test_shown.py"]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
+def test_every_limit_is_listed_with_its_default(name: str) -> None:
+    value = getattr(Limits(), name)
+    assert re.search(rf"\| `{name}` \| {value:,} \|", README), f"{name} = {value:,} is missing from README"
+
+
+def test_the_errors_that_it_names_exist() -> None:
+    tree = README.split("## Errors")[1].split("## Limits")[0]
+    names = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", tree))
+    for name in names & {n for n in names if hasattr(durable_rooms, n)}:
+        assert issubclass(getattr(durable_rooms, name), RoomsError)
+    assert names <= set(dir(durable_rooms)), names - set(dir(durable_rooms))
