@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import trio
 
+from actors.activation import Activation
 from actors.actor import STUB_NAMES, Actor, handler_names_reserved
 from actors.catalog import Catalog
 from actors.doors import Doors
@@ -22,6 +23,7 @@ from actors.names import DataDir, RoomName, room_name
 from actors.residents import Residents
 from actors.room import Room, closed
 from actors.seat import ActorClass, Seat
+from actors.source import RoomSource
 from actors.syncer import Syncer
 from actors.transaction import Schemas
 
@@ -94,10 +96,19 @@ class Runtime:
         """Raises RuntimeClosed, Overloaded."""
         if not self._admitting:
             raise closed(name)
+        self.seat(name).submit(envelope)
+
+    # -- for sources --------------------------------------------------------------------------------------------------------
+    def seat(self, name: RoomName) -> Seat:
+        """The room's one seat, present or new. Used at once; never kept."""
         seat = self._seats.get(name)
         if seat is None:
-            seat = self._seat(name)
-        seat.submit(envelope)
+            seat = self._seats[name] = Seat(name, self._classes[name.actor], self)
+        return seat
+
+    def seated(self, name: RoomName) -> Activation | None:
+        seat = self._seats.get(name)
+        return seat.activation if seat is not None else None
 
     # -- for the follower (follower.Rooms) ----------------------------------------------------------------------------------
     @property
@@ -110,7 +121,7 @@ class Runtime:
                 yield entry.name, entry.position, entry.active
 
     def source(self, name: RoomName) -> Source:
-        return self._seats.get(name) or self._seat(name)
+        return RoomSource(name, self)
 
     # -- for seats (seat.House) -----------------------------------------------------------------------------------------------
     async def take_place(self, seat: Seat) -> None:
@@ -148,10 +159,6 @@ class Runtime:
                     "The runtime stopped: the disk is the problem. Acknowledged calls are safe; check the disk, then start again."
                 )
             )
-
-    def _seat(self, name: RoomName) -> Seat:
-        seat = self._seats[name] = Seat(name, self._classes[name.actor], self)
-        return seat
 
     # -- its life -----------------------------------------------------------------------------------------------------------
     def fail(self, error: RoomsError) -> None:

@@ -1,26 +1,23 @@
 """A seat: the one place in the runtime where calls for a room wait and where its activation sits, one at a time.
 
-It exists while the room is called, open, or read by a follower, and costs nothing afterwards. It is the follower's end of the
-room, too (follower.Source).
+It exists while the room is called, open, or read by a follower, and costs nothing afterwards. Nobody keeps one: stubs and
+followers name the room and ask the runtime for its present seat, or a room could come to have two.
 """
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Protocol
 
 import apsw
 import trio
 
-from actors import capture
 from actors.activation import Activation
 from actors.actor import Actor
 from actors.catalog import Catalog, Entry
 from actors.doors import Doors
 from actors.envelope import Envelope
 from actors.errors import RoomsError, RoomUnfit, RuntimeClosed, StorageFull
-from actors.follower import Changes, Follower, Position, RoomCopy
-from actors.gate import NEVER
+from actors.follower import Follower, Position, Source
 from actors.handlers import Handlers
 from actors.limits import Limits
 from actors.mailbox import Mailbox
@@ -28,13 +25,10 @@ from actors.migration import Migration
 from actors.names import DataDir, RoomName
 from actors.opening import RoomPlan, open_room
 from actors.rehome import delete_database, rehome_wal
-from actors.sql import SQLValue, internal
 from actors.storage import Storage
 from actors.syncer import Syncer
 from actors.transaction import Schemas
 from actors.wakeup import Wakeup
-
-COLLECT_ENTRIES_ON_LOOP_MAX = 4_000  # 5 ms of the loop; more is read in a worker thread
 
 
 class ActorClass:
@@ -63,6 +57,7 @@ class House(Protocol):
         ...
 
     def leave_place(self, seat: "Seat") -> None: ...
+    def source(self, name: RoomName) -> Source: ...
     def start(self, seat: "Seat") -> None: ...
     def used(self, seat: "Seat") -> None: ...
     def rested(self) -> None: ...
@@ -78,6 +73,7 @@ class Seat:
         self.lock = trio.Lock()  # checkpoint, close, re-home and read lane of this room exclude each other (rule 14)
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
+        self.source = house.source(name)
         self._house = house
         self._known_active = False  # the catalog knows that this activation wrote
         self._quiet = trio.lowlevel.ParkingLot()  # the runtime's stop waits here
@@ -131,7 +127,7 @@ class Seat:
             self._known_active = False
             self.activation = activation
             self._receive_visitors(None)
-            house.follower.changed(self, activation.position, 0)
+            house.follower.changed(self.source, activation.position, 0)
             if house.stopping:
                 activation.leave()
             await activation.run()
@@ -215,7 +211,7 @@ class Seat:
             if entry is None or not entry.active:
                 house.catalog.put(Entry(self.name, active=True, proven=entry.proven if entry else False, position=position))
             self._known_active = True
-        house.follower.changed(self, position, entries)
+        house.follower.changed(self.source, position, entries)
 
     def birth_durable(self) -> None:
         self._house.catalog.prove(self.name)
@@ -230,77 +226,10 @@ class Seat:
         self._quiet.unpark_all()
         self._house.rested()
 
-    # -- the follower's end ---------------------------------------------------------------------------------------------------
-    async def collect(self, after: int) -> Changes:
-        """See follower.Source."""
-        async with self._visit() as activation:
-            storage = activation.storage
-            if storage.transaction.seq - after <= COLLECT_ENTRIES_ON_LOOP_MAX:
-                changes = self._changes(storage.connection, after)
-            else:
-                async with self.lock:
-                    changes = await self._house.doors.threads.run(self._changes_in_lane, storage.path, after)
-            changes.commit = activation.commit_now()
-            return changes
-
+    # -- followers that visit ------------------------------------------------------------------------------------------------
     @asynccontextmanager
-    async def copy(self) -> AsyncGenerator[RoomCopy]:
-        """See follower.Source."""
-        async with self._visit() as activation, self.lock:
-            storage = activation.storage
-            yield RoomCopy(
-                room=self.name,
-                path=storage.path,
-                timeline=capture.timeline(storage.connection),
-                schema=storage.transaction.schema.replicated,
-                commit_now=activation.commit_now,
-            )
-
-    def acknowledge(self, seq: int) -> None:
-        activation = self.activation
-        if activation is not None:
-            transaction = activation.storage.transaction
-            transaction.acknowledged = max(transaction.acknowledged, seq)
-
-    def rewound(self) -> None:
-        activation = self.activation
-        if activation is not None and activation.storage.transaction.new_epoch is None:
-            activation.storage.transaction.new_epoch = activation.storage.epoch + 1
-
-    def _changes(self, connection: apsw.Connection, after: int) -> Changes:
-        """Read at one moment of the room. The commit to wait for is taken afterwards, on the loop (rule 26)."""
-        internal(connection, "BEGIN")
-        try:
-            schema = self._house.schemas.of(connection, self.actor_class.actor.local_tables).replicated
-            tables, entries = capture.extract(connection, schema, after)
-            timeline = capture.timeline(connection)
-            first, seq = capture.first_seq(connection), capture.last_seq(connection)
-        finally:
-            internal(connection, "COMMIT")
-        return Changes(
-            room=self.name,
-            position=Position(timeline[-1].epoch, seq),
-            timeline=timeline,
-            first_seq=first,
-            schema=schema,
-            tables=tables,
-            entries=entries,
-            bytes=sum(_bytes_about(changes.upserts) for changes in tables),
-            commit=NEVER,
-        )
-
-    def _changes_in_lane(self, path: Path, after: int) -> Changes:
-        """The same on a connection of its own, for a long outbox. Blocks; the loop may commit turns meanwhile."""
-        connection = self._house.doors.disk.connect(path)
-        try:
-            connection.wal_autocheckpoint(0)
-            return self._changes(connection, after)
-        finally:
-            connection.close()
-
-    @asynccontextmanager
-    async def _visit(self) -> AsyncGenerator[Activation]:
-        """Hold the room open, opening it if need be. Raises why it cannot be opened."""
+    async def visit(self) -> AsyncGenerator[Activation]:
+        """Hold the room open for a follower, opening it if need be. Raises why it cannot be opened."""
         while (activation := self.activation) is None:
             await self._knock()
         if activation.broken:
@@ -332,10 +261,3 @@ class _Visitor:
     def __init__(self) -> None:
         self.wakeup = Wakeup()
         self.refusal: RoomsError | None = None
-
-
-def _bytes_about(rows: list[tuple[SQLValue, ...]]) -> int:
-    """The size of rows, from up to 16 of them: a batch's cap in bytes need not be exact."""
-    sample = rows[:: max(1, len(rows) // 16)]
-    total = sum(len(value) if isinstance(value, str | bytes) else 8 for row in sample for value in row)
-    return total * len(rows) // max(1, len(sample))

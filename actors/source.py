@@ -1,0 +1,120 @@
+"""The follower's end of one room (follower.Source): a name, and a way to the seat that the room has at the moment."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import apsw
+
+from actors import capture
+from actors.activation import Activation
+from actors.doors import Doors
+from actors.follower import Changes, Position, RoomCopy, Schema
+from actors.gate import NEVER
+from actors.names import RoomName
+from actors.seat import Seat
+from actors.sql import SQLValue, internal
+from actors.transaction import Schemas
+
+COLLECT_ENTRIES_ON_LOOP_MAX = 4_000  # 5 ms of the loop; more is read in a worker thread
+
+
+class Seats(Protocol):
+    """What a source needs of the runtime."""
+
+    doors: Doors
+    schemas: Schemas
+
+    def seat(self, name: RoomName) -> Seat: ...
+    def seated(self, name: RoomName) -> Activation | None: ...
+
+
+class RoomSource:
+    """Costs nothing while it is not used; valid whether the room is in memory or not."""
+
+    __slots__ = ("_seats", "name")
+
+    def __init__(self, name: RoomName, seats: Seats) -> None:
+        self.name = name
+        self._seats = seats
+
+    async def collect(self, after: int) -> Changes:
+        seat = self._seats.seat(self.name)
+        async with seat.visit() as activation:
+            storage = activation.storage
+            if storage.transaction.seq - after <= COLLECT_ENTRIES_ON_LOOP_MAX:
+                changes = self._changes(storage.connection, storage.transaction.schema.replicated, after)
+            else:
+                async with seat.lock:
+                    local = seat.actor_class.actor.local_tables
+                    changes = await self._seats.doors.threads.run(self._changes_in_lane, storage.path, local, after)
+            changes.commit = activation.commit_now()  # after the reading, on the loop: it covers all that was read (rule 26)
+            return changes
+
+    @asynccontextmanager
+    async def copy(self) -> AsyncGenerator[RoomCopy]:
+        seat = self._seats.seat(self.name)
+        async with seat.visit() as activation, seat.lock:
+            storage = activation.storage
+            yield RoomCopy(
+                room=self.name,
+                path=storage.path,
+                timeline=capture.timeline(storage.connection),
+                schema=storage.transaction.schema.replicated,
+                commit_now=activation.commit_now,
+            )
+
+    def acknowledge(self, seq: int) -> None:
+        activation = self._seats.seated(self.name)
+        if activation is not None:
+            transaction = activation.storage.transaction
+            transaction.acknowledged = max(transaction.acknowledged, seq)
+
+    def rewound(self) -> None:
+        activation = self._seats.seated(self.name)
+        if activation is not None and activation.storage.transaction.new_epoch is None:
+            activation.storage.transaction.new_epoch = activation.storage.epoch + 1
+
+    def _changes(self, connection: apsw.Connection, schema: Schema, after: int) -> Changes:
+        """Read at one moment of the room."""
+        internal(connection, "BEGIN")
+        try:
+            return self._read(connection, schema, after)
+        finally:
+            internal(connection, "COMMIT")
+
+    def _changes_in_lane(self, path: Path, local: frozenset[str], after: int) -> Changes:
+        """The same on a connection of its own, for a long outbox. Blocks; the loop may commit turns meanwhile."""
+        connection = self._seats.doors.disk.connect(path)
+        try:
+            connection.wal_autocheckpoint(0)
+            internal(connection, "BEGIN")  # the schema of the same moment, too
+            try:
+                return self._read(connection, self._seats.schemas.of(connection, local).replicated, after)
+            finally:
+                internal(connection, "COMMIT")
+        finally:
+            connection.close()
+
+    def _read(self, connection: apsw.Connection, schema: Schema, after: int) -> Changes:
+        tables, entries = capture.extract(connection, schema, after)
+        timeline = capture.timeline(connection)
+        return Changes(
+            room=self.name,
+            position=Position(timeline[-1].epoch, capture.last_seq(connection)),
+            timeline=timeline,
+            first_seq=capture.first_seq(connection),
+            schema=schema,
+            tables=tables,
+            entries=entries,
+            bytes=sum(_bytes_about(changes.upserts) for changes in tables),
+            commit=NEVER,
+        )
+
+
+def _bytes_about(rows: list[tuple[SQLValue, ...]]) -> int:
+    """The size of rows, from up to 16 of them: a batch's cap in bytes need not be exact."""
+    sample = rows[:: max(1, len(rows) // 16)]
+    total = sum(len(value) if isinstance(value, str | bytes) else 8 for row in sample for value in row)
+    return total * len(rows) // max(1, len(sample))
