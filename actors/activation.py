@@ -17,7 +17,7 @@ from actors.envelope import Envelope
 from actors.errors import OutcomeUnknown, RoomLocked
 from actors.follower import Position
 from actors.gate import Gate, GateCommit
-from actors.limits import Limits
+from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.slices import Slices
@@ -26,8 +26,6 @@ from actors.storage import Storage, checkpoint
 from actors.syncer import Syncer
 from actors.turn import Turns
 from actors.wakeup import Wakeup
-
-_LOCK_POLL_SECONDS = 0.005
 
 
 class Housing(Protocol):
@@ -50,9 +48,7 @@ class Housing(Protocol):
 class Activation:
     """One room in memory. Also the syncer's target, the turns' ledger and the actor's surroundings."""
 
-    def __init__(
-        self, actor_class: type[Actor], storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer
-    ) -> None:
+    def __init__(self, actor: Actor, storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer) -> None:
         self.gate = Gate()
         self.storage = storage
         self.in_round = False
@@ -74,14 +70,10 @@ class Activation:
         self._nursery: trio.Nursery | None = None
         self.sql: SQL = storage.transaction.sql
         self.now = doors.wall_clock
-        self._actor = self._make_actor(actor_class)
+        self._actor = actor
+        actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
         self._turns = Turns(self._actor, storage.transaction, limits, self, trio.current_time)
         self._slices = Slices(self._turns, storage.transaction)
-
-    def _make_actor(self, actor_class: type[Actor]) -> Actor:
-        actor = actor_class()
-        actor._surroundings = self  # pyright: ignore[reportPrivateUsage]: the one hand that puts an actor into its room
-        return actor
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
     @property
@@ -271,7 +263,7 @@ class Activation:
         """Another program holds the write lock: wait a little for it, never with the loop."""
         with trio.move_on_after(self._limits.lock_seconds_max):
             while not self.broken:
-                await trio.sleep(_LOCK_POLL_SECONDS)
+                await trio.sleep(LOCK_POLL_SECONDS)
                 if self._turns.try_begin():
                     self._turns.commit([])
                     return

@@ -142,6 +142,11 @@ class Catalog:
         """Blocks for syncs; never beside `commit`."""
         checkpoint(self._disk, self._path, "TRUNCATE")
 
+    def abandon(self) -> None:
+        """After a failure: close without touching the file (rule 21)."""
+        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self.close()
+
     def close(self) -> None:
         """Blocks. Everything was durable before (the runtime's last round)."""
         self._connection.close()

@@ -50,6 +50,7 @@ async def open_house(
     ownership = await doors.threads.run(Ownership.take, doors.disk, directory)
     try:
         catalog = await doors.threads.run(Catalog.open, doors.disk, directory.catalog)
+        failed = True
         try:
             runtime = make(directory, catalog, ownership.file_system_fd, actors, follower, limits, doors)
             body_error: BaseException | None = None
@@ -61,11 +62,12 @@ async def open_house(
                     body_error = error
                 with trio.CancelScope(shield=True):
                     await runtime.stop()
+            failed = runtime.failure is not None
             if runtime.failure is not None:
                 raise runtime.failure from body_error
         finally:
             with trio.CancelScope(shield=True):
-                await doors.threads.run(catalog.close)
+                await doors.threads.run(catalog.abandon if failed else catalog.close)
         with trio.CancelScope(shield=True):
             await doors.threads.run(ownership.mark_clean)
         if body_error is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 KIB = 1024
 MIB = 1024 * KIB
 
+LOCK_POLL_SECONDS = 0.005  # how often to look again while another program holds a room's write lock; the loop never waits for it
 ROOM_ID_BYTES_MAX = 1024  # UTF-8; an id is a key in the catalog, the replica and logs, not a document
 
 

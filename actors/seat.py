@@ -16,10 +16,10 @@ from actors.actor import Actor
 from actors.catalog import Catalog, Entry
 from actors.doors import Doors
 from actors.envelope import Envelope
-from actors.errors import RoomsError, RoomUnfit, RuntimeClosed, StorageFull
+from actors.errors import RoomLocked, RoomsError, RoomUnfit, RuntimeClosed, StorageFull
 from actors.follower import Follower, Position, Source
 from actors.handlers import Handlers
-from actors.limits import Limits
+from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.mailbox import Mailbox
 from actors.migration import Migration
 from actors.names import DataDir, RoomName
@@ -117,13 +117,14 @@ class Seat:
     async def _stay(self) -> None:
         try:
             storage = await self._open()
+            actor = await self._make_actor(storage)
         except RoomsError as error:
             self.refuse_all(error)
             self._receive_visitors(error)
             return
         house = self._house
         try:
-            activation = Activation(self.actor_class.actor, storage, self, house.doors, house.limits, house.syncer)
+            activation = Activation(actor, storage, self, house.doors, house.limits, house.syncer)
             self._known_active = False
             self.activation = activation
             self._receive_visitors(None)
@@ -146,34 +147,55 @@ class Seat:
             visitor.refusal = refusal
             visitor.wakeup.set()
 
+    async def _make_actor(self, storage: Storage) -> Actor:
+        try:
+            return self.actor_class.actor()
+        except Exception as error:
+            async with self.lock:
+                await self._house.doors.threads.run(self._put_right, storage)
+            raise RoomUnfit(
+                f"{self.name}: {self.name.actor}() raised {type(error).__name__}: {error}. Nothing ran and nothing was written.",
+                room=str(self.name),
+            ) from error
+
     async def _open(self) -> Storage:
-        house = self._house
+        """Open the room's file; another program's lock on it is waited for, a little."""
+        until = trio.current_time() + self._house.limits.lock_seconds_max
         async with self.lock:
-            entry = house.catalog.get(self.name)
-            plan = RoomPlan(
-                name=self.name,
-                path=house.directory.room(self.name),
-                litter=house.directory.litter,
-                migrations=self.actor_class.migrations,
-                local_tables=self.actor_class.actor.local_tables,
-                limits=house.limits,
-                now=house.doors.wall_clock(),
-                catalogued=entry.position if entry else None,
-                proven=entry.proven if entry else False,
-                unclean=entry is None or entry.active or not entry.proven,
-            )
-            try:
-                return await house.doors.threads.run(open_room, house.doors.disk, plan, house.schemas)
-            except apsw.FullError as error:
-                raise StorageFull(
-                    f"{self.name}: the disk is full, so the room could not be opened. Nothing ran.", room=str(self.name)
-                ) from error
-            except (OSError, apsw.Error) as error:
-                raise RoomUnfit(
-                    f"{self.name}: its file {plan.path} could not be opened ({error}). Nothing ran; other rooms are "
-                    "not affected.",
-                    room=str(self.name),
-                ) from error
+            while True:
+                try:
+                    return await self._try_open()
+                except RoomLocked:
+                    if trio.current_time() >= until:
+                        raise
+                    await trio.sleep(LOCK_POLL_SECONDS)
+
+    async def _try_open(self) -> Storage:
+        house = self._house
+        entry = house.catalog.get(self.name)
+        plan = RoomPlan(
+            name=self.name,
+            path=house.directory.room(self.name),
+            litter=house.directory.litter,
+            migrations=self.actor_class.migrations,
+            local_tables=self.actor_class.actor.local_tables,
+            limits=house.limits,
+            now=house.doors.wall_clock(),
+            catalogued=entry.position if entry else None,
+            proven=entry.proven if entry else False,
+            unclean=entry is None or entry.active or not entry.proven,
+        )
+        try:
+            return await house.doors.threads.run(open_room, house.doors.disk, plan, house.schemas)
+        except apsw.FullError as error:
+            raise StorageFull(
+                f"{self.name}: the disk is full, so the room could not be opened. Nothing ran.", room=str(self.name)
+            ) from error
+        except (OSError, apsw.Error) as error:
+            raise RoomUnfit(
+                f"{self.name}: its file {plan.path} could not be opened ({error}). Nothing ran; other rooms are not affected.",
+                room=str(self.name),
+            ) from error
 
     async def _close(self, activation: Activation) -> None:
         house, storage = self._house, activation.storage

@@ -12,10 +12,9 @@ from typing import Any
 import trio
 
 from actors.envelope import Envelope
+from actors.limits import LOCK_POLL_SECONDS
 from actors.transaction import Transaction
 from actors.turn import Turns
-
-_LOCK_POLL_SECONDS = 0.005  # how often a slice looks again while another program holds the room's write lock
 
 
 class Slices:
@@ -129,4 +128,4 @@ class Slices:
                 if self._paused or self._holder not in (None, trio.lowlevel.current_task()):
                     await self._waiting.park()
                 else:
-                    await trio.sleep(_LOCK_POLL_SECONDS)
+                    await trio.sleep(LOCK_POLL_SECONDS)
