@@ -73,7 +73,7 @@ class Activation:
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
         self._turns = Turns(self._actor, storage.transaction, limits, self, trio.current_time)
-        self._slices = Slices(self._turns, storage.transaction)
+        self._slices = Slices(self._turns, storage.transaction, self._wakeup.set)
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
     @property
@@ -144,6 +144,7 @@ class Activation:
 
     def turn_void(self) -> None:
         self.void = True
+        self.cancel_handlers()  # one may wait for a call, and no call runs here any more
         self._wakeup.set()
 
     # -- the syncer's target ---------------------------------------------------------------------------------------------
@@ -242,6 +243,11 @@ class Activation:
         except trio.Cancelled:
             envelope.error = self._cut_short()
             raise
+        except BaseExceptionGroup as group:  # the same, and what its child tasks raised meanwhile: nobody else's matter
+            envelope.error = self._cut_short()
+            rest = group.split((trio.Cancelled, Exception))[1]
+            if rest is not None:
+                raise rest from None
         finally:
             self.gate.hold((envelope,))
             self._wakeup.set()
@@ -254,7 +260,8 @@ class Activation:
 
     def _cut_short(self) -> OutcomeUnknown:
         return self.gate.broken or OutcomeUnknown(
-            f"{self._room}: an async handler was cut short by the runtime's stop; slices before that are committed. "
+            f"{self._room}: an async handler was cut short (the runtime stops, or a turn of the room was void); slices before "
+            "that are committed. "
             "Read before you repeat the call.",
             room=self._room,
         )
@@ -267,6 +274,7 @@ class Activation:
                 if self._turns.try_begin():
                     self._turns.commit([])
                     return
+            return
         error = RoomLocked(
             f"{self._room}: another program has held the write lock of its file for lock_seconds_max = "
             f"{self._limits.lock_seconds_max:g} s. "

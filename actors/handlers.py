@@ -16,7 +16,8 @@ class Handler:
         self.name = name
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
-        self.uses_sql = False  # learnt: a turn with such a call begins its transaction before it (see Activation)
+        # Learnt from the first call, and presumed before it: a turn with such a call begins its transaction before it (see Turns).
+        self.uses_sql: bool | None = None
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())[1:]
         self._signature = signature.replace(parameters=parameters)

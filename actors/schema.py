@@ -1,5 +1,6 @@
 """Reading a room's schema: which tables are replicated, by what key, and what a replica must know of them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -19,6 +20,12 @@ class RoomSchema:
 
     replicated: Schema
     has_foreign_keys: bool
+    generated: frozenset[tuple[str, str]]  # (table, column): computed by SQLite, shipped as values
+
+    def computes_more_than(self, before: "RoomSchema") -> bool:
+        """Whether a table that was there has a new generated column: its old rows changed, and no trigger saw it."""
+        there = {table.name for table in before.replicated.tables}
+        return any(table in there for table, _ in self.generated - before.generated)
 
 
 def schema_key(connection: apsw.Connection, local: frozenset[str]) -> bytes:
@@ -37,7 +44,14 @@ def read_schema(connection: apsw.Connection, local: frozenset[str]) -> RoomSchem
     tables = tuple(_read_table(connection, name) for name in names if name not in local)
     digest = blake2b(repr(tables).encode(), digest_size=16).hexdigest()
     foreign = any(internal(connection, f"PRAGMA foreign_key_list({quoted(name)})") for name in names)
-    return RoomSchema(Schema(tables, digest), foreign)
+    return RoomSchema(Schema(tables, digest), foreign, frozenset(_generated(connection, tables)))
+
+
+def _generated(connection: apsw.Connection, tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
+    for table in tables:
+        for _, column, _, _, _, _, hidden in internal(connection, f"PRAGMA table_xinfo({quoted(table.name)})"):
+            if hidden:
+                yield table.name, column
 
 
 def _user_tables(connection: apsw.Connection) -> list[str]:

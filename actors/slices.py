@@ -4,7 +4,7 @@ What runs between two suspensions is a *slice*: atomic, a turn of its own. Other
 An exception rolls back the slice in which it happened and leaves earlier ones. `exclusive` keeps others out across slices.
 """
 
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from types import coroutine
 from typing import Any
@@ -20,8 +20,9 @@ from actors.turn import Turns
 class Slices:
     """The running async handlers of one activation."""
 
-    def __init__(self, turns: Turns, transaction: Transaction) -> None:
+    def __init__(self, turns: Turns, transaction: Transaction, freed: Callable[[], None]) -> None:
         self._turns = turns
+        self._freed = freed  # the others' turn again, after `exclusive`
         self._transaction = transaction
         self._holder: trio.lowlevel.Task | None = None
         self._waiting = trio.lowlevel.ParkingLot()
@@ -52,6 +53,7 @@ class Slices:
         finally:
             self._holder = None
             self._waiting.unpark_all()
+            self._freed()
 
     async def run(self, envelope: Envelope, call: Coroutine[Any, Any, Any]) -> None:
         """Run an async handler to its end; its outcome is noted in the envelope, not raised (but for a cancellation)."""
@@ -95,7 +97,8 @@ class Slices:
             if not isinstance(raised, Exception):
                 raise
             return False, None, None
-        envelope.handler.uses_sql = envelope.handler.uses_sql or transaction.entered
+        if transaction.entered:
+            envelope.handler.uses_sql = True
         try:
             transaction.call_ends()
         except Exception as raised:
@@ -119,7 +122,9 @@ class Slices:
     def _must_wait(self, envelope: Envelope) -> bool:
         if self._paused or self._holder not in (None, trio.lowlevel.current_task()):
             return True
-        return envelope.handler.uses_sql and not self._turns.try_begin()
+        if self._transaction.closed:  # the room broke: the handler is cut short, and its SQL refused
+            return False
+        return envelope.handler.uses_sql is not False and not self._turns.try_begin()
 
     async def _admission(self, envelope: Envelope) -> None:
         """Wait until this slice may run. Shielded: a deadline inside the handler must not let it in among others."""

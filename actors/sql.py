@@ -110,6 +110,10 @@ class Scope(Protocol):
         """Why the authorizer refused the statement that was just prepared, if it did."""
         ...
 
+    def look_for_rollback(self, error: apsw.Error) -> None:
+        """A statement failed; it may have ended the transaction (INSERT OR ROLLBACK, a full disk)."""
+        ...
+
 
 INTERNAL = apsw.SQLITE_PREPARE_PERSISTENT
 
@@ -163,7 +167,7 @@ class SQL:
             else:
                 tuples = cursor.fetchall()
         except apsw.Error as error:
-            raise self._explained(error, query) from error
+            raise self._explained(error, query, named.values() if named else args) from error
         names = tuple([column[0] for column in description])
         if len(names) > 1 and len(set(names)) != len(names):
             raise StatementRefused(
@@ -180,6 +184,7 @@ class SQL:
             self._check(query)
         written = 0
         connection = scope.connection
+        row: Sequence[SQLValue] = ()
         try:
             for row in rows:
                 before = connection.total_changes()
@@ -187,7 +192,7 @@ class SQL:
                 if connection.total_changes() != before:
                     written += connection.changes()
         except apsw.Error as error:
-            raise self._explained(error, query) from error
+            raise self._explained(error, query, row) from error
         return written
 
     def _check(self, query: str) -> None:
@@ -197,10 +202,18 @@ class SQL:
             raise StatementRefused(f"one statement a call; this text holds several: {query:.200}")
         self._known.add(query)
 
-    def _explained(self, error: apsw.Error, query: str) -> Exception:
+    def _explained(self, error: apsw.Error, query: str, values: Iterable[SQLValue]) -> Exception:
+        self._scope.look_for_rollback(error)
         refusal = self._scope.refusal()
         if refusal is not None:
             return StatementRefused(f"a handler may not {refusal}. The statement: {query:.200}")
         if isinstance(error, apsw.TooBigError):
-            return TooLarge(f"a value or row is over row_bytes_max in: {query:.200}", ran="rolled back")
+            limit = self._scope.connection.limit(apsw.SQLITE_LIMIT_LENGTH)
+            size = sum(_bytes_of(value) for value in values)
+            has = f"of {size:,} bytes" if size > limit else "made by the statement"
+            return TooLarge(f"a value or row {has} is over row_bytes_max = {limit:,} in: {query:.200}", ran="rolled back")
         return error
+
+
+def _bytes_of(value: SQLValue) -> int:
+    return len(value.encode()) if isinstance(value, str) else len(value) if isinstance(value, bytes) else 8

@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 
 from actors import capture
-from actors.errors import RoomLocked, StatementRefused, StorageFull, TurnVoid
+from actors.errors import RoomLocked, RoomUnfit, StatementRefused, StorageFull, TurnVoid
 from actors.guard import Guard
 from actors.schema import RoomSchema, read_schema, schema_key
 from actors.sql import INTERNAL, SQL, internal
@@ -52,6 +52,8 @@ class Transaction:
         self.begun = False
         self.closed = False  # the room broke: nothing may touch the connection again (rule 21)
         self.foreign_commit = False  # another program committed; its commit counts as one of ours (rule 34)
+        self.lost: apsw.Error | None = None  # a statement of the running call made SQLite roll the whole turn back
+        self.unfit = ""  # why another program's change of the schema leaves the room unusable
         self.new_epoch: int | None = None  # to begin with the next write (rule 31)
         self.acknowledged = 0  # the follower has it: the outbox may be trimmed below
         self._schemas = schemas
@@ -97,6 +99,7 @@ class Transaction:
     def rollback(self) -> None:
         """Give up the whole turn."""
         self.begun = self.entered = self._running = self.guard.handler_runs = False
+        self.lost = None
         if self.connection.in_transaction:
             internal(self.connection, "ROLLBACK")
 
@@ -135,7 +138,11 @@ class Transaction:
 
     def _notice_foreign_commit(self) -> None:
         self.foreign_commit = True
-        self.schema = self._schemas.of(self.connection, self._local)
+        try:
+            self.schema = self._schemas.of(self.connection, self._local)
+            self.unfit = ""
+        except StatementRefused as error:  # what a handler could not have made; undone there, the room is fit again
+            self.unfit = str(error)
         self.seq = capture.last_seq(self.connection)
 
     # -- a call in it -----------------------------------------------------------------------------------------------
@@ -151,13 +158,23 @@ class Transaction:
                 f"Nothing ran of: {query:.200}",
                 room=self.room,
             )
+        if self.lost is not None:
+            raise void_turn(self.lost, self.room) from self.lost
         if not self.begun:
             try:
                 self.begin()
             except apsw.BusyError as error:
                 raise RoomLocked(
-                    f"{self.room}: another program holds the write lock of its file. Nothing was written.", room=self.room
+                    f"{self.room}: another program holds the write lock of its file. Nothing was written.",
+                    room=self.room,
+                    ran="rolled back",
                 ) from error
+        if self.unfit:
+            raise RoomUnfit(
+                f"{self.room}: another program changed its schema. {self.unfit} Nothing was written.",
+                room=self.room,
+                ran="rolled back",
+            )
         self._execute("SAVEPOINT call", prepare_flags=INTERNAL)
         self.entered = True
         self.guard.handler_runs = True
@@ -169,7 +186,10 @@ class Transaction:
         Raises:
           apsw.ConstraintError: a deferred foreign key does not hold; the caller undoes the call.
           StatementRefused: it made a table that cannot be replicated.
+          TurnVoid, StorageFull: SQLite rolled the turn back, and the call passed over that.
         """
+        if self.lost is not None:
+            raise void_turn(self.lost, self.room) from self.lost
         if self.entered:
             self.guard.handler_runs = False
             if self.schema.has_foreign_keys or self.guard.schema_touched:
@@ -184,16 +204,22 @@ class Transaction:
         """Undo what the call wrote; False if SQLite has rolled back the whole turn with it."""
         self.guard.handler_runs = self._running = False
         entered, self.entered = self.entered, False
+        lost, self.lost = self.lost, None
+        if lost is not None:
+            return False
         if not entered:
             return True
-        if not self.connection.in_transaction:
-            self.begun = False
-            return False
         internal(self.connection, "ROLLBACK TO call")
         internal(self.connection, "RELEASE call")
         if self.guard.schema_touched:
             self.schema = self._schemas.of(self.connection, self._local)
         return True
+
+    def look_for_rollback(self, error: apsw.Error) -> None:
+        """A statement failed: if SQLite rolled the turn back with it, nothing else of this call may run, as it would commit at once."""
+        if not self.connection.in_transaction:
+            self.lost = error
+            self.begun = self.entered = self.guard.handler_runs = False
 
     def refusal(self) -> str | None:
         refusal, self.guard.refusal = self.guard.refusal, None
@@ -206,8 +232,10 @@ class Transaction:
 
     def _follow_schema(self) -> None:
         self._wrote_unseen = True
-        self.schema = self._schemas.of(self.connection, self._local)
+        before, self.schema = self.schema, self._schemas.of(self.connection, self._local)
         capture.install(self.connection, self.schema.replicated)
+        if self.schema.computes_more_than(before):
+            capture.break_continuity(self.connection)
 
 
 def void_turn(error: BaseException, room: str) -> StorageFull | TurnVoid:

@@ -8,7 +8,7 @@ import apsw
 from actors.actor import Actor
 from actors.codec import by_value
 from actors.envelope import Envelope
-from actors.errors import CallFailed, TooLarge
+from actors.errors import CallFailed, RoomsError, StorageFull, TooLarge, TurnVoid
 from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.transaction import Transaction, void_turn
@@ -52,7 +52,7 @@ class Turns:
             if envelope is None:
                 break
             handler = envelope.handler
-            if handler.uses_sql and not transaction.begun and not self.try_begin():
+            if handler.uses_sql is not False and not transaction.begun and not self.try_begin():
                 mailbox.put_back(envelope)
                 locked = True
                 break
@@ -67,10 +67,13 @@ class Turns:
         return settled, next_async, locked
 
     def try_begin(self) -> bool:
-        """False while another program holds the write lock."""
+        """False while another program holds the write lock, and if the file cannot be read any more."""
         try:
             self._transaction.begin()
         except apsw.BusyError:
+            return False
+        except apsw.Error as error:
+            self._ledger.commit_unknown(error)
             return False
         return True
 
@@ -107,19 +110,25 @@ class Turns:
                 room=self._room,
                 ran="rolled back",
             )
+        handler = envelope.handler
         if transaction.entered:
-            envelope.handler.uses_sql = True
+            handler.uses_sql = True
+        elif handler.uses_sql is None:
+            handler.uses_sql = False
         transaction.call_ends()
 
     def undo(self, error: BaseException, settled: list[Envelope], envelope: Envelope) -> bool:
         """Undo the running call; False if SQLite rolled the whole turn back, which voids the neighbours, too."""
+        if isinstance(error, RoomsError) and not error.room:
+            error.room = self._room
         error.add_note(f"(raised in room {self._room} by {envelope.handler.name}; what the call wrote was rolled back)")
         try:
             if self._transaction.call_fails():
                 return True
         except apsw.Error:  # the savepoint itself cannot be rolled back: give up the turn
             self._transaction.rollback()
-        self._void(error, settled, envelope)
+        cause = error.__cause__ if isinstance(error, TurnVoid | StorageFull) else None
+        self._void(cause or error, settled, envelope)
         return False
 
     def commit(self, settled: list[Envelope]) -> None:

@@ -1,0 +1,233 @@
+"""The collector: which rooms are dirty, when a batch is cut, and what the rooms changed. Runs on the loop.
+
+A dirty room stays dirty until the replica has committed its changes, or again until the next try. Each change has a tick, so
+"everything up to now" is a number and a waiting reader is done under constant load, too.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import trio
+
+from actors import Position, RoomName, Source
+from replication.batch import Drain
+from replication.limits import (
+    BATCH_BYTES_MAX,
+    BATCH_IDLE_MAX,
+    BATCH_RESYNCS_MAX,
+    BATCH_ROWS_MAX,
+    CANDIDATE_SECONDS_MAX,
+    ROOM_RETRY_SECONDS_FIRST,
+    ROOM_RETRY_SECONDS_MAX,
+    SLICE_ROOMS_MAX,
+    SLICE_SECONDS_MAX,
+)
+from replication.standing import Mark, Reason, judge
+
+
+@dataclass(slots=True)
+class Dirty:
+    """A room with changes that are not in the replica. `tick` 0: a candidate of the start, perhaps with nothing to do."""
+
+    source: Source
+    name: RoomName
+    tick: int
+    since: float
+    position: Position | None = None
+    entries: int = 0
+    not_before: float = 0.0
+    failures: int = 0
+    trouble: str | None = None
+
+
+@dataclass(slots=True)
+class Collected:
+    """What one cut found: batches to apply in order, rooms to copy whole, rooms that the replica already has."""
+
+    batches: list[list[tuple[Dirty, Drain]]] = field(default_factory=list[list[tuple[Dirty, Drain]]])
+    resyncs: list[tuple[Dirty, Reason]] = field(default_factory=list[tuple[Dirty, Reason]])
+    rows: int = 0
+    bytes: int = 0
+    idle: int = 0
+
+    @property
+    def full(self) -> bool:
+        rows = self.rows >= BATCH_ROWS_MAX or self.bytes >= BATCH_BYTES_MAX
+        return rows or len(self.resyncs) >= BATCH_RESYNCS_MAX or self.idle >= BATCH_IDLE_MAX
+
+    def room_for(self, rows: int) -> bool:
+        """A room larger than the cap goes alone: it is never split (rule 27), and it holds up nobody else's rows."""
+        return not self.rows or self.rows + rows <= BATCH_ROWS_MAX
+
+    def add(self, dirty: Dirty, drain: Drain) -> None:
+        rows = sum(len(table.upserts) + len(table.deletes) for table in drain.changes.tables)
+        if not self.batches or (self.rows + rows > BATCH_ROWS_MAX and self.rows):
+            self.batches.append([])
+        self.batches[-1].append((dirty, drain))
+        self.rows += rows
+        self.idle += not rows
+        self.bytes += drain.changes.bytes
+
+
+class Collector:
+    """The dirty rooms of one replica."""
+
+    def __init__(self, window: float, uniform: Callable[[float, float], float]) -> None:
+        self.tick = 0
+        self.readers = 0  # waiting for what is dirty now: cut at once
+        self._window = window
+        self._uniform = uniform
+        self._waiting: dict[RoomName, Dirty] = {}
+        self._taken: dict[RoomName, Dirty] = {}
+        self._entries = 0  # about, of the waiting rooms; only decides when to look
+        self._bytes_per_entry = 128.0
+        self._bell = trio.Event()
+        self._wakes_at = math.inf
+
+    # -- dirty rooms ------------------------------------------------------------------------------------------------
+    def changed(self, source: Source, position: Position, entries: int) -> None:
+        """A room changed. Microseconds: thousands of commits a second come through here."""
+        self.tick += 1
+        self._entries += entries
+        dirty = self._waiting.get(source.name)
+        if dirty is None:
+            now = trio.current_time()
+            self._waiting[source.name] = Dirty(source, source.name, self.tick, now, position, entries)
+            if now + self._window < self._wakes_at:
+                self._bell.set()
+        else:
+            dirty.source, dirty.position = source, position
+            dirty.entries += entries
+        if self._over(self._entries):
+            self._bell.set()
+
+    def candidate(self, source: Source) -> None:
+        """A room that may have changed before this process looked; it counts as older than everything that was told."""
+        self.again(Dirty(source, source.name, 0, trio.current_time()))
+
+    def is_dirty(self, name: RoomName) -> bool:
+        return name in self._waiting or name in self._taken
+
+    def dirty(self) -> list[Dirty]:
+        return [*self._taken.values(), *self._waiting.values()]
+
+    def late(self, tick: int) -> list[Dirty]:
+        """The rooms with changes up to `tick` that are not in the replica."""
+        return [dirty for dirty in self.dirty() if dirty.tick <= tick]
+
+    def done(self, dirty: Dirty) -> None:
+        """The replica has what was collected of this room."""
+        self._taken.pop(dirty.name, None)
+
+    def again(self, dirty: Dirty, delay: float = 0.0) -> None:
+        """The room stays dirty, joined with what it changed meanwhile."""
+        self._taken.pop(dirty.name, None)
+        other = self._waiting.pop(dirty.name, None)
+        if other is not None:
+            dirty.source, dirty.position = other.source, other.position or dirty.position
+            dirty.entries += other.entries
+            dirty.tick, dirty.since = min(dirty.tick, other.tick), min(dirty.since, other.since)
+        dirty.not_before = max(dirty.not_before, trio.current_time() + delay)
+        self._waiting[dirty.name] = dirty
+        self._bell.set()
+
+    def throw_out(self, dirty: Dirty, error: Exception) -> None:
+        """The room cannot be read now: the others go on without it."""
+        dirty.trouble = f"{type(error).__name__}: {error}"
+        dirty.failures += 1
+        longest = min(ROOM_RETRY_SECONDS_MAX, ROOM_RETRY_SECONDS_FIRST * 2 ** min(dirty.failures, 16))
+        self.again(dirty, self._uniform(longest / 2, longest))
+
+    def give_back(self) -> None:
+        """The replica failed: whatever was taken is dirty as before."""
+        for dirty in list(self._taken.values()):
+            self.again(dirty)
+
+    def hurry(self) -> None:
+        """Look again now: a reader has come."""
+        self._bell.set()
+
+    # -- the cut ----------------------------------------------------------------------------------------------------
+    async def due(self) -> None:
+        """Wait until a batch is to be cut: the window of the oldest change is over, a cap is reached, or a reader waits.
+
+        The window begins with the first change, also while a batch is being applied, so that it adds nothing to that wait.
+        """
+        await trio.lowlevel.checkpoint()
+        while (at := self._due_at()) > trio.current_time():
+            self._bell = trio.Event()
+            self._wakes_at = at
+            with trio.move_on_at(at):
+                await self._bell.wait()
+        self._wakes_at = -math.inf
+
+    def _due_at(self) -> float:
+        now = trio.current_time()
+        ready = [dirty for dirty in self._waiting.values() if dirty.not_before <= now]
+        self._entries = sum(dirty.entries for dirty in ready)
+        if ready and (self.readers or self._over(self._entries) or not all(dirty.tick for dirty in ready)):
+            return now
+        windows = (dirty.since + self._window for dirty in ready)
+        retries = (dirty.not_before for dirty in self._waiting.values() if dirty.not_before > now)
+        return min([*windows, *retries], default=math.inf)
+
+    def _over(self, entries: int) -> bool:
+        return entries >= BATCH_ROWS_MAX or entries * self._bytes_per_entry >= BATCH_BYTES_MAX
+
+    def ready(self) -> list[Dirty]:
+        """The rooms to collect, oldest change first. Those that may have none let the others pass, for a while."""
+        now = trio.current_time()
+        ready = [dirty for dirty in self._waiting.values() if dirty.not_before <= now]
+        polite = now - CANDIDATE_SECONDS_MAX
+        return sorted(ready, key=lambda dirty: (dirty.entries == 0 and dirty.since > polite, dirty.since))
+
+    async def collect(self, ready: list[Dirty], marks: Mapping[RoomName, Mark | None]) -> Collected:
+        """Read rooms one after another until the batch is full, then wait until all that was read is durable (rule 26)."""
+        collected = Collected()
+        slice_began, slice_rooms = trio.current_time(), 0
+        for dirty in ready:
+            if collected.full or not collected.room_for(dirty.entries):
+                break
+            self._taken[dirty.name] = self._waiting.pop(dirty.name)
+            await self._collect_room(dirty, marks.get(dirty.name), collected)
+            slice_rooms += 1
+            if slice_rooms >= SLICE_ROOMS_MAX or trio.current_time() - slice_began >= SLICE_SECONDS_MAX:
+                await trio.lowlevel.checkpoint()  # rooms are read on the loop: let calls run in between
+                slice_began, slice_rooms = trio.current_time(), 0
+        for index, batch in enumerate(collected.batches):
+            collected.batches[index] = [part for part in batch if await self._durable(*part)]
+        return collected
+
+    async def _collect_room(self, dirty: Dirty, mark: Mark | None, collected: Collected) -> None:
+        if mark is not None and mark.settled and mark.position == dirty.position:
+            self._up_to_date(dirty, mark)
+            return
+        try:
+            changes = await dirty.source.collect(mark.position.seq if mark else 0)
+        except Exception as error:
+            collected.idle += 1
+            self.throw_out(dirty, error)
+            return
+        if changes.entries:
+            self._bytes_per_entry += (changes.bytes / changes.entries - self._bytes_per_entry) / 8
+        reason = judge(mark, changes.position, changes.timeline, changes.first_seq)
+        if reason is not None:
+            collected.resyncs.append((dirty, reason))
+        elif mark is not None and mark == Mark(changes.position, changes.schema.digest, settled=True):
+            collected.idle += 1
+            self._up_to_date(dirty, mark)
+        else:
+            collected.add(dirty, Drain(changes, mark))
+
+    def _up_to_date(self, dirty: Dirty, mark: Mark) -> None:
+        dirty.source.acknowledge(mark.position.seq)
+        self.done(dirty)
+
+    async def _durable(self, dirty: Dirty, drain: Drain) -> bool:
+        try:
+            await drain.changes.commit.durable()
+        except Exception as error:
+            self.throw_out(dirty, error)
+            return False
+        return True

@@ -1,0 +1,234 @@
+"""The replica's file, as one worker thread sees it.
+
+It can always be made again from the rooms. So it runs at synchronous=NORMAL (rule 30: a commit costs no sync, and a power cut
+leaves an exact earlier state), a damaged one is put aside and made anew, and only a file that is not ours is left alone.
+"""
+
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from actors import Disk, Position, RoomName, SQLValue
+from replication.limits import WAL_BYTES_MAX, WAL_BYTES_TRUNCATED
+from replication.repair import put_aside, rehome_wal, remove_companions, stamped
+from replication.replica import ReplicaDamaged, ReplicaGone, ReplicaRefused
+from replication.standing import Mark
+from replication.statement import run, run_many, scalar
+from replication.tables import TABLES_SCHEMA, Tables
+
+APPLICATION_ID = 0x64727270  # "drrp": durable-rooms replica
+FORMAT = 1
+
+SCHEMA = (
+    "CREATE TABLE _rooms (key INTEGER PRIMARY KEY, actor TEXT NOT NULL, id TEXT NOT NULL,"
+    " epoch INTEGER NOT NULL, seq INTEGER NOT NULL, schema TEXT NOT NULL, settled INTEGER NOT NULL, at REAL NOT NULL,"
+    " UNIQUE (actor, id))",
+    "CREATE TABLE _applied (one INTEGER PRIMARY KEY CHECK (one = 1), batch INTEGER NOT NULL, at REAL NOT NULL)",
+    "INSERT INTO _applied VALUES (1, 0, 0.0)",
+    *TABLES_SCHEMA,
+)
+
+
+class ReplicaFile:
+    """The replica's file. Every method blocks and runs in a worker thread, one at a time."""
+
+    def __init__(self, disk: Disk, path: Path) -> None:
+        self.path = path
+        self._disk = disk
+        self._connection: apsw.Connection | None = None
+        self._tables: Tables | None = None
+        self._identity: tuple[int, int] | None = None  # of the file that was ours when we last had it open
+        self._wal_pages = 0
+        self._page_bytes = 4096
+        self._damage: str | None = None
+        self._rehome = False
+
+    # -- open and close ---------------------------------------------------------------------------------------------
+    def open(self) -> str | None:
+        """Open the file, make it when missing, put it aside when damaged; returns the damage that was found, if any.
+
+        Raises:
+          ReplicaRefused: the file is another program's.
+          apsw.Error, OSError: it cannot be opened now.
+        """
+        damage, self._damage = self._damage, None
+        try:
+            if damage is not None and self._ours():
+                raise ReplicaDamaged(damage)
+            self._open()
+            return None
+        except (ReplicaDamaged, apsw.CorruptError, apsw.NotADBError) as error:
+            self.close()
+            if not self._ours() and not stamped(self._disk, self.path, APPLICATION_ID):
+                raise ReplicaRefused(f"{self.path} is not a replica ({error}). Move it away, or give another path.") from error
+            put_aside(self._disk, self.path)
+            self._identity = None
+            self._open()
+            return f"damaged and made anew: {error}"
+
+    def close(self, *, tidy: bool = False) -> None:
+        """Close the file. `tidy` takes the WAL into the database, so that the one file is the whole replica."""
+        connection, self._connection, self._tables = self._connection, None, None
+        if connection is None:
+            return
+        with suppress(apsw.Error, OSError):
+            if tidy and self._ours():
+                # Otherwise never: SQLite deletes the WAL by its name, which may be another file's by now.
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+        with suppress(apsw.Error):
+            connection.close()
+
+    def suspect(self, error: BaseException) -> None:
+        """Remember what the next `open` has to repair after this error of a job."""
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError | ReplicaDamaged):
+            self._damage = str(error)
+        if isinstance(error, apsw.IOError):
+            self._rehome = True
+
+    def _open(self) -> None:
+        there = self._disk.exists(self.path)
+        if not there:
+            remove_companions(self._disk, self.path)
+        elif self._rehome:
+            rehome_wal(self._disk, self.path)
+        self._rehome = False
+        connection = self._disk.connect(self.path, create=not there)
+        try:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.config(apsw.SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, 0)  # a room's file is only ever read from here
+            connection.config(apsw.SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, 0)
+            connection.set_busy_timeout(0)  # a locked replica is tried again by the task, no thread waits for it
+            self._prepare(connection)
+            self._identity = self._disk.identity(self.path)
+            self._tables = Tables(connection)
+            if not self._tables.intact():
+                raise ReplicaDamaged("tables of the replica are missing")
+            self._disk.sync_directory(self.path.parent)  # the WAL's name, before a checkpoint relies on it
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def _prepare(self, connection: apsw.Connection) -> None:
+        """Set the pragmas; stamp a new file; refuse a foreign one before anything is written to it."""
+        stamp = scalar(connection, "PRAGMA application_id")
+        version = scalar(connection, "PRAGMA user_version")
+        empty = scalar(connection, "SELECT count(*) FROM sqlite_schema") == 0
+        if stamp != APPLICATION_ID and not (stamp == 0 and version == 0 and empty):
+            raise ReplicaRefused(f"{self.path} is a database of another program. Move it away, or give the replica another path.")
+        if stamp == APPLICATION_ID and version != FORMAT:
+            raise ReplicaRefused(f"{self.path} has format {version}, this version has {FORMAT}. Delete it to have it made again.")
+        _pragma(connection, "journal_mode", "WAL", "wal")
+        _pragma(connection, "synchronous", "NORMAL", 1)
+        _pragma(connection, "wal_autocheckpoint", 0, 0)
+        _pragma(connection, "cache_size", -16_384, -16_384)  # KiB; the default of 2 MiB reads index pages again and again
+        self._page_bytes = int(scalar(connection, "PRAGMA page_size"))
+        self._wal_pages = 0
+        connection.set_wal_hook(self._noted_wal)
+        if stamp != APPLICATION_ID:
+            run(connection, "BEGIN IMMEDIATE")
+            for statement in (*SCHEMA, f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {FORMAT}"):
+                run(connection, statement)
+            run(connection, "COMMIT")
+
+    def _noted_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return 0
+
+    def _ours(self) -> bool:
+        return self._identity is not None and self._disk.identity(self.path) == self._identity
+
+    # -- jobs -------------------------------------------------------------------------------------------------------
+    @property
+    def tables(self) -> Tables:
+        assert self._tables is not None, "the replica is not open"
+        return self._tables
+
+    @property
+    def connection(self) -> apsw.Connection:
+        if self._connection is None:
+            raise ReplicaGone("the replica is not open")
+        return self._connection
+
+    def run(self, statement: str, values: Sequence[SQLValue] = ()) -> list[tuple[Any, ...]]:
+        return run(self.connection, statement, values)
+
+    def begin(self) -> None:
+        """Begin a write transaction on the file that the path names. What is lost with an unlinked file is lost unseen."""
+        if self._disk.identity(self.path) != self._identity:
+            raise ReplicaGone(f"{self.path} was deleted or replaced while it was in use")
+        self.run("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self.run("COMMIT")
+        self._checkpoint()
+
+    def rollback(self) -> None:
+        connection = self._connection
+        if connection is not None and connection.in_transaction:
+            run(connection, "ROLLBACK")
+            self.tables.reload()
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        self.begin()
+        try:
+            yield
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+
+    def _checkpoint(self) -> None:
+        """Keep the WAL near 4 MiB. PASSIVE waits for nobody; a reader that stays makes it partial, and the next one goes on."""
+        size = self._wal_pages * self._page_bytes
+        if size > WAL_BYTES_MAX:
+            mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if size > WAL_BYTES_TRUNCATED else apsw.SQLITE_CHECKPOINT_PASSIVE
+            with suppress(apsw.BusyError, apsw.LockedError):
+                self.connection.wal_checkpoint("main", mode)
+
+    # -- rooms ------------------------------------------------------------------------------------------------------
+    def room(self, name: RoomName) -> tuple[int, Mark] | None:
+        """A room's key and where the replica stands in its history."""
+        rows = self.run("SELECT key, epoch, seq, schema, settled FROM _rooms WHERE actor = ? AND id = ?", (name.actor, name.id))
+        for key, epoch, seq, schema, settled in rows:
+            return key, Mark(Position(epoch, seq), schema, bool(settled))
+        return None
+
+    def intern(self, name: RoomName) -> int:
+        """The key of a room that the replica does not know yet; its watermark is written before the commit."""
+        self.run("INSERT INTO _rooms (actor, id, epoch, seq, schema, settled, at) VALUES (?, ?, 0, 0, '', 0, 0.0)", tuple(name))
+        return self.connection.last_insert_rowid()
+
+    def put_marks(self, marks: Iterable[tuple[int, Mark]], now: float) -> None:
+        values = [(*mark.position, mark.schema, int(mark.settled), now, key) for key, mark in marks]
+        run_many(self.connection, "UPDATE _rooms SET epoch = ?, seq = ?, schema = ?, settled = ?, at = ? WHERE key = ?", values)
+
+    def marks(self, names: Iterable[RoomName]) -> dict[RoomName, Mark | None]:
+        found = {name: self.room(name) for name in names}
+        return {name: None if room is None else room[1] for name, room in found.items()}
+
+    def next_batch(self, now: float) -> int:
+        ((number,),) = self.run("UPDATE _applied SET batch = batch + 1, at = ? RETURNING batch", (now,))
+        return number
+
+    def last_batch(self) -> int:
+        return int(scalar(self.connection, "SELECT batch FROM _applied"))
+
+    def behind(self, rooms: Iterable[tuple[RoomName, Position, bool]]) -> list[RoomName]:
+        """The rooms to look at after opening (rule 18): active ones, and those that stand elsewhere than the replica."""
+        there = {
+            (actor, id): (epoch, seq)
+            for actor, id, epoch, seq in self.run("SELECT actor, id, epoch, seq FROM _rooms WHERE settled = 1")
+        }
+        return [name for name, position, active in rooms if active or there.get(name) != position]
+
+
+def _pragma(connection: apsw.Connection, name: str, value: object, expected: object) -> None:
+    run(connection, f"PRAGMA {name} = {value}")
+    actual = scalar(connection, f"PRAGMA {name}")
+    if actual != expected:
+        raise apsw.CantOpenError(f"{name} is {actual!r} instead of {expected!r}; the replica needs a local file system")

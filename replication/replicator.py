@@ -1,0 +1,298 @@
+"""The replicator: the task that brings what rooms commit into the replica, one batch at a time, through every kind of trouble.
+
+    changed ─▶ collector ─▶ batch ─▶ replica ─▶ acknowledge
+                   └──────▶ resync ─────┘
+
+One rule keeps it simple: after any error of the replica nothing in memory is believed. The file is closed, opened again, its
+watermarks are read again, and rooms are collected from there (rule 24). Rooms never wait for any of this.
+"""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from actors import Position, ReplicationLate, RoomName, Rooms, RoomsError, Source
+from replication.batch import Applied, Drain, RowsRefused, apply
+from replication.collector import Collector, Dirty
+from replication.file import ReplicaFile
+from replication.limits import (
+    DRAIN_SECONDS_MAX,
+    MARKS_CACHED_MAX,
+    PARKED_SECONDS,
+    REFUSED_SECONDS,
+    REPLICATED_SECONDS,
+    RESYNC_SECONDS_MIN,
+    RETRY_SECONDS_FIRST,
+    RETRY_SECONDS_MAX,
+)
+from replication.replica import REPLICA_ERRORS, ReplicaRefused, SQLiteReplica
+from replication.resync import RoomUnreadable, resync
+from replication.standing import Mark, Reason
+from replication.status import ReplicaStatus, Tally
+
+logger = logging.getLogger("durable_rooms.replication")
+
+
+class Replicator:
+    """Follows the changes of all rooms into one replica. Implements `Follower`."""
+
+    def __init__(self, replica: SQLiteReplica) -> None:
+        self._replica = replica
+        self._tally = Tally(replica.name)
+        self._progress = trio.lowlevel.ParkingLot()
+        self._marks: dict[RoomName, Mark | None] = {}  # as the file has them; believed until the next error
+        self._resynced: dict[RoomName, float] = {}
+        self._failures = 0
+        self._compared = False  # the candidates of the start are known
+        self._running: Running | None = None
+        self._early: list[tuple[Source, Position, int]] = []
+
+    # -- Follower ---------------------------------------------------------------------------------------------------
+    def changed(self, source: Source, position: Position, entries: int) -> None:
+        """A room changed, or (entries 0) was opened. Never raises, never waits."""
+        running = self._running
+        if running is None:
+            self._early.append((source, position, entries))
+            return
+        if not entries and not running.collector.is_dirty(source.name):
+            mark = self._marks.get(source.name)
+            if mark is not None and mark.settled and mark.position == position:
+                source.acknowledge(position.seq)
+                return
+        running.collector.changed(source, position, entries)
+
+    async def run(self, rooms: Rooms, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow until cancelled. A replica in trouble is reported by `status()`, never raised."""
+        running = self._running = Running(self._replica, rooms)
+        for source, position, entries in self._early:
+            running.collector.changed(source, position, entries)
+        self._early.clear()
+        task_status.started()
+        try:
+            while True:
+                try:
+                    await self._open(running)
+                    while True:
+                        await self._cycle(running)
+                except Exception as error:
+                    await self._recover(running, error)
+        finally:
+            with trio.CancelScope(shield=True):
+                await running.threads.run(partial(running.file.close, tidy=True))
+
+    async def drain(self) -> None:
+        """Bring the replica up to date, for 5 s at most. Nothing is lost beyond that: it stays in the outboxes."""
+        if self._running is None or self._tally.state == "refused":
+            return
+        try:
+            await self._catch_up(DRAIN_SECONDS_MAX, parked=False)
+        except ReplicationLate as late:
+            logger.warning("stopping: %s; the rest is replicated after the next start", late)
+
+    # -- public -----------------------------------------------------------------------------------------------------
+    async def replicated(self, timeout: float = REPLICATED_SECONDS) -> None:  # noqa: ASYNC109 (its error says more)
+        """Wait until everything committed so far is in the replica; cuts a batch at once. For tests and scripts.
+
+        What is committed after the call is not waited for, so it ends under constant load.
+
+        Raises:
+          ReplicationLate: `timeout` seconds passed; names the rooms that are behind, the lag and the last error.
+        """
+        await self._catch_up(timeout, parked=True)
+
+    def status(self) -> ReplicaStatus:
+        """The state of the replica now; costs microseconds."""
+        tally = self._tally
+        running = self._running
+        dirty = running.collector.dirty() if running else []
+        return ReplicaStatus(
+            name=self._replica.name,
+            path=running.file.path if running else self._replica.path or Path("replica.db"),
+            state=tally.state,
+            lag_seconds=max((trio.current_time() - room.since for room in dirty), default=0.0),
+            lag_entries=sum(room.entries for room in dirty),
+            lag_p50_seconds=tally.percentile(0.5),
+            lag_p99_seconds=tally.percentile(0.99),
+            batches=tally.batches,
+            rows=tally.rows,
+            retries=tally.retries,
+            resyncs=dict(tally.resyncs),
+            parked=dict(tally.parked),
+            last_error=tally.last_error,
+            last_batch=tally.last_batch,
+        )
+
+    async def _catch_up(self, timeout: float, *, parked: bool) -> None:  # noqa: ASYNC109
+        running = self._running
+        if running is None:
+            raise ReplicationLate(f"replica {self._replica.name}: the runtime is not running, so nothing is replicated.")
+        collector, tick = running.collector, running.collector.tick
+
+        def behind() -> list[Dirty]:
+            return [dirty for dirty in collector.late(tick) if parked or dirty.name not in self._tally.parked]
+
+        collector.readers += 1
+        collector.hurry()
+        try:
+            with trio.move_on_after(timeout):
+                while not self._compared or behind():
+                    await self._progress.park()
+                return
+        finally:
+            collector.readers -= 1
+        late = behind()
+        rooms = ", ".join(str(dirty.name) for dirty in late[:3]) + (", …" if len(late) > 3 else "")
+        oldest = max((trio.current_time() - dirty.since for dirty in late), default=0.0)
+        what = f"{len(late)} rooms behind ({rooms}), the oldest change {oldest:.1f} s old" if late else "not opened yet"
+        cause = next((dirty.trouble for dirty in late if dirty.trouble), None) or self._tally.last_error or "none"
+        raise ReplicationLate(
+            f"replica {self._tally.name} ({self._tally.state}) after {timeout:g} s: {what}; last error: {cause}"
+        )
+
+    # -- the cycle --------------------------------------------------------------------------------------------------
+    async def _open(self, running: "Running") -> None:
+        """Open the replica and find the rooms to look at: active, or standing elsewhere than the replica (rule 18)."""
+        self._marks.clear()
+        damage = await running.threads.run(running.file.open)
+        if damage is not None:
+            self._tally.error(damage)
+        behind = await running.threads.run(running.file.behind, list(running.rooms.positions()))
+        self._tally.last_batch = await running.threads.run(running.file.last_batch)
+        for name in behind:
+            running.collector.candidate(running.rooms.source(name))
+        self._compared = True
+        if not behind:
+            self._live()
+        self._progress.unpark_all()
+
+    async def _cycle(self, running: "Running") -> None:
+        """Wait for a cut, collect, apply."""
+        collector = running.collector
+        await collector.due()
+        ready = collector.ready()
+        await self._read_marks(running, ready)
+        collected = await collector.collect(ready, self._marks)
+        for batch in collected.batches:
+            await self._apply(running, batch)
+        for dirty, reason in collected.resyncs:
+            await self._resync(running, dirty, reason)
+        if not collected.batches and not collected.resyncs:
+            self._live()  # nothing was asked of the replica, and it is open
+        self._progress.unpark_all()
+
+    async def _read_marks(self, running: "Running", ready: Sequence[Dirty]) -> None:
+        if len(self._marks) > MARKS_CACHED_MAX:
+            self._marks.clear()
+        unknown = [dirty.name for dirty in ready[:MARKS_CACHED_MAX] if dirty.name not in self._marks]
+        if unknown:
+            self._marks.update(await running.threads.run(running.file.marks, unknown))
+
+    async def _apply(self, running: "Running", batch: Sequence[tuple[Dirty, Drain]]) -> None:
+        """Apply a batch; if the replica refuses some row, room by room, so that only its room is parked."""
+        if not batch:
+            return
+        drains = [drain for _, drain in batch]
+        try:
+            applied = await running.threads.run(apply, running.file, drains, running.rooms.doors.wall_clock())
+        except RowsRefused as refusal:
+            if len(batch) == 1:
+                self._park(running, batch[0][0], str(refusal))
+                return
+            for part in batch:
+                await self._apply(running, [part])
+            return
+        await self._applied(running, batch, applied)
+
+    async def _applied(self, running: "Running", batch: Sequence[tuple[Dirty, Drain]], applied: Applied) -> None:
+        now = trio.current_time()
+        if applied.batch:
+            self._tally.batches += 1
+            self._tally.rows += applied.rows
+            self._tally.last_batch = applied.batch
+            self._live()
+        for (dirty, drain), outcome in zip(batch, applied.outcomes, strict=True):
+            self._marks[dirty.name] = outcome.mark
+            if outcome.result == "applied":
+                self._tally.parked.pop(dirty.name, None)
+                running.collector.done(dirty)
+                dirty.source.acknowledge(drain.changes.position.seq)
+                if drain.changes.entries:
+                    self._tally.lags.append(now - dirty.since)
+            elif outcome.result == "moved":
+                running.collector.again(dirty)
+            else:
+                logger.info("%s: schema changed: %s", dirty.name, outcome.detail)
+                await self._resync(running, dirty, "schema")
+
+    async def _resync(self, running: "Running", dirty: Dirty, reason: Reason) -> None:
+        """Copy a room whole. It stays dirty: the next collect catches up with what it changed meanwhile, and settles it."""
+        now = trio.current_time()
+        wait = self._resynced.get(dirty.name, -RESYNC_SECONDS_MIN) + RESYNC_SECONDS_MIN - now
+        if wait > 0:
+            running.collector.again(dirty, wait)
+            return
+        if len(self._resynced) > MARKS_CACHED_MAX:
+            self._resynced.clear()
+        self._resynced[dirty.name] = now
+        logger.info("replica %s: resync of %s: %s", self._replica.name, dirty.name, reason)
+        try:
+            rewound = reason in ("rewound", "older copy")
+            mark = await resync(running.threads, running.file, dirty.source, running.rooms.doors.wall_clock(), rewound=rewound)
+        except RowsRefused as refusal:
+            self._park(running, dirty, str(refusal))
+            return
+        except (RoomsError, RoomUnreadable) as error:
+            self._throw_out(running, dirty, error)
+            return
+        self._live()
+        self._tally.resynced(dirty.name, reason)
+        self._marks[dirty.name] = mark
+        dirty.source.acknowledge(mark.position.seq)
+        dirty.entries, dirty.failures, dirty.trouble = 0, 0, None
+        running.collector.again(dirty)
+
+    # -- trouble ----------------------------------------------------------------------------------------------------
+    def _park(self, running: "Running", dirty: Dirty, reason: str) -> None:
+        self._tally.park(dirty.name, reason)
+        dirty.trouble = reason
+        running.collector.again(dirty, PARKED_SECONDS)
+
+    def _throw_out(self, running: "Running", dirty: Dirty, error: Exception) -> None:
+        running.collector.throw_out(dirty, error)
+        self._tally.error(f"{dirty.name}: {dirty.trouble}")
+
+    async def _recover(self, running: "Running", error: Exception) -> None:
+        """Close the replica, wait, and let the task begin again from what the file then says."""
+        expected = isinstance(error, REPLICA_ERRORS)
+        if not expected:
+            logger.error("replica %s: unexpected error; going on", self._replica.name, exc_info=error)
+        self._tally.error(f"{type(error).__name__}: {error}")
+        self._tally.retries += 1
+        self._failures += 1
+        running.file.suspect(error)
+        self._tally.turn("refused" if isinstance(error, ReplicaRefused) else "retrying")
+        running.collector.give_back()
+        self._progress.unpark_all()
+        await running.threads.run(running.file.close)
+        if self._tally.state == "refused":
+            await trio.sleep(REFUSED_SECONDS)
+            return
+        longest = min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(self._failures, 16))
+        await trio.sleep(running.rooms.doors.random.uniform(0.0, longest))
+
+    def _live(self) -> None:
+        self._failures = 0
+        self._tally.turn("live")
+
+
+class Running:
+    """What a replicator has while it runs in a runtime."""
+
+    def __init__(self, replica: SQLiteReplica, rooms: Rooms) -> None:
+        self.rooms = rooms
+        self.threads = rooms.doors.threads
+        self.file = ReplicaFile(rooms.doors.disk, replica.path or rooms.path / "replica.db")
+        self.collector = Collector(replica.window, rooms.doors.random.uniform)

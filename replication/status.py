@@ -1,0 +1,100 @@
+"""What a replica says about itself: a snapshot for `runtime.status()`, and the tally it is made from."""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from actors import RoomName
+from replication.limits import LAG_SAMPLES
+
+logger = logging.getLogger("durable_rooms.replication")
+
+State = Literal["starting", "live", "retrying", "refused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStatus:
+    """A replica at one moment. A rising `lag_seconds` is the one figure to put an alarm on.
+
+    Attributes:
+      state: "starting" (not opened yet), "live", "retrying" (in trouble, see last_error), "refused" (the file is not a replica).
+      lag_seconds: age of the oldest change that is not in the replica; 0.0 when everything is.
+      lag_entries: outbox entries that are not in the replica, as far as rooms reported them.
+      lag_p50_seconds: from a room's commit to the replica's, over the last 1,024 rooms-in-batch. lag_p99_seconds likewise.
+      batches: replica transactions of this process, without resyncs.
+      rows: rows written or deleted by batches.
+      retries: times the replica was closed and opened again after a failure.
+      resyncs: rooms copied whole, by reason.
+      parked: rooms whose rows the replica cannot take, with the reason; tried again every 60 s.
+      last_error: the last failure of the replica or of reading a room; stays after recovery.
+      last_batch: number of the newest batch in the replica; grows for the life of the file.
+    """
+
+    name: str
+    path: Path
+    state: State
+    lag_seconds: float
+    lag_entries: int
+    lag_p50_seconds: float
+    lag_p99_seconds: float
+    batches: int
+    rows: int
+    retries: int
+    resyncs: Mapping[str, int]
+    parked: Mapping[RoomName, str]
+    last_error: str | None
+    last_batch: int
+
+
+def _lag_samples() -> deque[float]:
+    return deque(maxlen=LAG_SAMPLES)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counters behind the status; the replicator's task is the only writer. Changes of state go to the log."""
+
+    name: str
+    state: State = "starting"
+    batches: int = 0
+    rows: int = 0
+    retries: int = 0
+    last_batch: int = 0
+    last_error: str | None = None
+    resyncs: Counter[str] = field(default_factory=Counter[str])
+    parked: dict[RoomName, str] = field(default_factory=dict[RoomName, str])
+    lags: deque[float] = field(default_factory=_lag_samples)
+
+    def turn(self, state: State) -> None:
+        if state == self.state:
+            return
+        before, self.state = self.state, state
+        if state == "live":
+            logger.info("replica %s: live (was %s), batch %d", self.name, before, self.last_batch)
+        else:
+            logger.warning("replica %s: %s (was %s): %s", self.name, state, before, self.last_error)
+
+    def error(self, text: str) -> None:
+        if text != self.last_error:
+            self.last_error = text
+            logger.debug("replica %s: %s", self.name, text)
+
+    def park(self, room: RoomName, reason: str) -> None:
+        if self.parked.get(room) != reason:
+            logger.error("replica %s: %s is parked, its rows are refused: %s", self.name, room, reason)
+        self.parked[room] = reason
+        self.error(f"{room}: {reason}")
+
+    def resynced(self, room: RoomName, reason: str) -> None:
+        self.resyncs[reason] += 1
+        self.parked.pop(room, None)
+
+    def percentile(self, share: float) -> float:
+        """The lag that `share` of the samples do not exceed; 0.0 without samples."""
+        if not self.lags:
+            return 0.0
+        ordered = sorted(self.lags)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
