@@ -1,0 +1,40 @@
+# Every target makes its own virtual environment; all it needs is python3 (3.11 or newer) with venv and pip, and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/demo.stamp  ## post a chat, kill the server, prove that nothing was lost; ARGS="--log FOLDER" replays IRC logs
+	@$(BIN)/durable-rooms demo $(ARGS)
+
+test: $(VENV)/dev.stamp  ## the tests that run in seconds; ARGS="-k name" picks some
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+test-slow: $(VENV)/dev.stamp  ## only the long ones
+	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+lint: $(VENV)/dev.stamp  ## ruff (format and lint), basedpyright
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+bench: $(VENV)/bench.stamp  ## every benchmark beside its ceiling; ARGS="hot_room --quick" picks
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+
+# One environment, one stamp per extra: nothing is installed again until pyproject.toml changes.
+$(VENV)/%.stamp: pyproject.toml | $(BIN)/python
+	@echo "installing durable-rooms[$*] into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "durable-rooms needs Python 3.11 or newer; choose one: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,5 @@
+"""`python -m durable_rooms` is `durable-rooms`."""
+
+from durable_rooms.cli import main
+
+main()

@@ -1,0 +1,116 @@
+"""The commands and their options. Exit codes: 0 all is well, 1 something is not as promised, 2 bad usage, 130 Ctrl-C."""
+
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from durable_rooms.cli.demo import demo_command
+from durable_rooms.cli.verify import verify_command
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+ROOMS, USERS, SECONDS = 100, 256, 20.0
+
+app = typer.Typer(
+    help="Chat rooms as durable actors: one object and one SQLite file per room, one shared read replica for all of them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def run() -> int:
+    """Run the command line; returns the exit code."""
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        app(prog_name="durable-rooms")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM leaves through the same doors as an error, so that no child process and no temporary directory stays behind."""
+    sys.exit(TERMINATED)
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Ctrl-C is an answer, not an accident: no traceback, exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@app.callback(invoke_without_command=True)
+def root(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if show_version:
+        try:
+            print(f"durable-rooms {version('durable-rooms')}")
+        except PackageNotFoundError:
+            print("durable-rooms, run from its source without being installed")
+        raise typer.Exit
+
+
+LogOption = Annotated[
+    list[Path] | None, typer.Option(metavar="PATH", help="Replay this IRC log, or a folder of .log and .txt files. Repeatable.")
+]
+RoomsOption = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=100_000, help=f"Rooms of the made-up chat; else {ROOMS}.")
+]
+UsersOption = Annotated[int | None, typer.Option(metavar="N", min=1, max=20_000, help=f"People who post at once; else {USERS}.")]
+SecondsOption = Annotated[
+    float | None, typer.Option(metavar="S", min=0.2, max=86_400, help=f"How long they post; else {SECONDS:g}.")
+]
+DataOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Work in this new or empty directory and keep it; else in a temporary one.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, everything else on stderr.")]
+
+
+@app.command(short_help="Post a chat, kill the server half-way, check that nothing was lost.")
+def demo(
+    log: LogOption = None,
+    rooms: RoomsOption = None,
+    users: UsersOption = None,
+    seconds: SecondsOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Post a chat, kill the server half-way, and check from its files that nothing acknowledged was lost.
+
+    Without --log the chat is made up: the same lines in the same order each time.
+
+    Exit code 0: every promise was kept. 1: one was not, or the server died by itself. 2: bad usage. 130: Ctrl-C.
+    """
+    if log and (rooms or users or seconds):
+        raise typer.BadParameter("--rooms, --users and --seconds shape the made-up chat; with --log the logs decide.")
+    with interruptible():
+        raise typer.Exit(demo_command(log or [], rooms or ROOMS, users or USERS, seconds or SECONDS, data, as_json=as_json))
+
+
+@app.command(short_help="Compare every room with the replica.")
+def verify(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data directory; a process may be running on it.")],
+    replica: Annotated[Path | None, typer.Option(metavar="FILE", help="The replica, if it is not DATA/replica.db.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare every room with the replica, row by row and value by value, and name the first rows that differ.
+
+    Reads only; works beside a running process.
+
+    Exit code 0: equal, or behind while a process is at work on it. 1: not equal. 2: not a data directory.
+    """
+    with interruptible():
+        raise typer.Exit(verify_command(data, replica, as_json=as_json))

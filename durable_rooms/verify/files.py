@@ -1,0 +1,93 @@
+"""Read SQLite files of a data directory from outside, with Python's own sqlite3: read-only, beside a running process or after it.
+
+Nothing here writes or leaves a file behind on purpose, and nothing here uses the runtime: whoever checks it must not trust it.
+"""
+
+import os
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+BUSY_SECONDS = 5.0
+
+
+class FileMoved(Exception):
+    """The file was opened or changed by a runtime while it was read as a file at rest: read it again."""
+
+
+class Unreadable(Exception):
+    """The file is missing, damaged, or not ours to read."""
+
+
+def text(raw: bytes) -> str:
+    """TEXT as SQLite has it, even where its bytes are not UTF-8."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def reading(path: Path) -> Generator[sqlite3.Connection]:
+    """A read-only connection inside one read transaction: all queries see the same moment.
+
+    With a `-wal` beside it the file is in use, or was when its process was killed; it is read through the WAL. Without one it is
+    at rest and read as immutable, since a plain reader would leave an empty `-wal` behind; it must then not change meanwhile.
+
+    Raises:
+      Unreadable: as above; also for any error of SQLite inside the block.
+      FileMoved: raised at the end of the block; whatever was read is void.
+    """
+    at_rest = not wal_of(path).exists()
+    before = footprint(path)
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if at_rest else ''}"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
+            connection.text_factory = text
+            connection.execute("BEGIN")
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # BEGIN alone takes no snapshot yet
+            yield connection
+    except sqlite3.Error as error:
+        if at_rest and (wal_of(path).exists() or footprint(path) != before):
+            raise FileMoved(str(path)) from error
+        raise Unreadable(f"{path.name}: {error}") from error
+    if at_rest and (wal_of(path).exists() or footprint(path) != before):
+        raise FileMoved(str(path))
+
+
+def wal_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def footprint(path: Path) -> tuple[int, int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise Unreadable(f"{path.name}: {error.strerror}") from error
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def quoted(name: str) -> str:
+    """A name as SQL text; names come from the files themselves."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def columns(connection: sqlite3.Connection, table: str) -> list[tuple[str, int]]:
+    """The columns of a table or view in order, generated ones too, each with its place in the primary key (0: not in it)."""
+    return [(row[1], row[5]) for row in connection.execute(f"PRAGMA table_xinfo({quoted(table)})")]
+
+
+def owner(data: Path) -> int | None:
+    """The pid of the process that runs on this directory, or None. Takes no lock, so it is never in a starting runtime's way."""
+    if (data / "clean-stop").exists():
+        return None  # the number in the lock file may be another process's by now
+    try:
+        pid = int((data / "lock").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return pid  # somebody else's process, but alive
+    except (OSError, OverflowError):
+        return None
+    return pid

@@ -1,0 +1,150 @@
+"""One room against the replica: positions first, then every replicated table, streamed in the order of its key.
+
+A room that is ahead is compared all the same, except for the rows that its outbox still has to deliver: its outbox says which.
+"""
+
+import json
+import sqlite3
+from typing import NamedTuple
+
+from durable_rooms.verify.compare import Pair, Row, SQLValue, unequal
+from durable_rooms.verify.files import columns, quoted
+from durable_rooms.verify.report import Difference, RoomEntry, RoomResult
+
+
+class Table(NamedTuple):
+    """A replicated table as the room has it."""
+
+    number: int  # in the outbox
+    name: str
+    columns: list[str]
+    key: list[str]
+
+
+def compare_room(
+    source: sqlite3.Connection, copy: sqlite3.Connection, room: RoomEntry, *, even_if_behind: bool
+) -> RoomResult | None:
+    """Compare one room with its rows in the replica; the replica's snapshot is the older one.
+
+    Returns:
+      None if the room is ahead and `even_if_behind` is not set: look again.
+    """
+    result = RoomResult()
+    views = views_of(copy, room.actor)
+    at = replica_position(copy, room)
+    result.behind = max(0, room_position(source) - (at or 0))
+    if result.behind and not even_if_behind:
+        return None
+    if result.behind and at is None:
+        result.unknown = True
+        return result  # nothing was delivered, so there is nothing to compare
+    at = at or 0
+    if result.behind and gap(source, at):
+        return result  # the outbox cannot say what is on its way: the replicator will copy the whole room
+    for table in replicated_tables(source):
+        compare_table(source, copy, room, table, views.pop(table.name, None), at, result)
+    for name, view in views.items():  # tables that other rooms of the class have, or that this one had
+        rows = count(copy, view, room.id)
+        if rows and not result.behind:
+            result.add(Difference(str(room), name, note=f"the replica has {rows} rows of a table that the room does not have"))
+    return result
+
+
+def compare_table(
+    source: sqlite3.Connection,
+    copy: sqlite3.Connection,
+    room: RoomEntry,
+    table: Table,
+    view: str | None,
+    at: int,
+    result: RoomResult,
+) -> None:
+    have = [name.lower() for name, _ in columns(copy, view)] if view else []
+    if missing := [name for name in table.columns if name.lower() not in have]:
+        if not result.behind:
+            what = f"the columns {', '.join(missing)}" if have else "this table"
+            result.add(Difference(str(room), table.name, note=f"the replica does not have {what}"))
+        return
+    names = ", ".join(map(quoted, table.columns))
+    order = ", ".join(f"{quoted(name)} COLLATE BINARY" for name in table.key)
+    left = source.execute(f"SELECT {names} FROM {quoted(table.name)} ORDER BY {order}")  # noqa: S608
+    right = copy.execute(f"SELECT {names} FROM {quoted(view or '')} WHERE room_id = ? ORDER BY {order}", (room.id,))  # noqa: S608
+    key_at = [table.columns.index(name) for name in table.key]
+    waiting = undelivered(source, table, at) if result.behind else set[Row]()
+
+    def seen() -> None:
+        result.rows += 1
+
+    for pair in unequal(left, right, lambda row: tuple(row[i] for i in key_at), seen):
+        if pair.key not in waiting:
+            result.add(difference(room, table, pair))
+
+
+# -- the room's side ------------------------------------------------------------------------------------------------
+def has(connection: sqlite3.Connection, table: str) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is not None
+
+
+def room_position(source: sqlite3.Connection) -> int:
+    if not has(source, "_outbox"):
+        return 0  # a room in its first moment
+    return source.execute("SELECT ifnull(max(seq), 0) FROM _outbox").fetchone()[0]
+
+
+def replicated_tables(source: sqlite3.Connection) -> list[Table]:
+    if not has(source, "_tables"):
+        return []
+    tables: list[Table] = []
+    for number, name in source.execute("SELECT id, name FROM _tables WHERE replicated = 1 ORDER BY name").fetchall():
+        found = columns(source, name)
+        key = [column for _, column in sorted((place, column) for column, place in found if place)]
+        tables.append(Table(number, name, [column for column, _ in found], key))
+    return tables
+
+
+def gap(source: sqlite3.Connection, at: int) -> bool:
+    """Is anything after position `at` no longer in the outbox? Its entries are numbered without holes."""
+    entries, last = source.execute("SELECT count(*), ifnull(max(seq), 0) FROM _outbox WHERE seq > ?", (at,)).fetchone()
+    return entries != last - at
+
+
+def undelivered(source: sqlite3.Connection, table: Table, at: int) -> set[Row]:
+    """The keys of a table that changed after position `at`."""
+    logged = source.execute("SELECT DISTINCT pk FROM _outbox WHERE seq > ? AND tbl = ?", (at, table.number))
+    if len(table.key) == 1:
+        return set(logged)
+    return {tuple(json.loads(key)) for (key,) in logged}
+
+
+# -- the replica's side ---------------------------------------------------------------------------------------------
+def replica_position(copy: sqlite3.Connection, room: RoomEntry) -> int | None:
+    if not has(copy, "_rooms"):
+        return None
+    row = copy.execute("SELECT seq FROM _rooms WHERE actor = ? AND id = ?", (room.actor, room.id)).fetchone()
+    return row[0] if row else None
+
+
+def views_of(copy: sqlite3.Connection, actor: str) -> dict[str, str]:
+    """The view of each table of a class."""
+    if not has(copy, "_tables"):
+        return {}
+    return dict(copy.execute("SELECT tbl, view FROM _tables WHERE actor = ? ORDER BY tbl", (actor,)).fetchall())
+
+
+def count(copy: sqlite3.Connection, view: str, room_id: str) -> int:
+    return copy.execute(f"SELECT count(*) FROM {quoted(view)} WHERE room_id = ?", (room_id,)).fetchone()[0]  # noqa: S608
+
+
+def leftovers(copy: sqlite3.Connection, room: RoomEntry) -> list[tuple[str, int]]:
+    """Tables in which the replica holds rows of this room, with how many."""
+    counts = [(table, count(copy, view, room.id)) for table, view in views_of(copy, room.actor).items()]
+    return [(table, rows) for table, rows in counts if rows]
+
+
+# -- what is told ---------------------------------------------------------------------------------------------------
+def difference(room: RoomEntry, table: Table, pair: Pair) -> Difference:
+    def row(values: Row | None) -> dict[str, SQLValue] | None:
+        return None if values is None else dict(zip(table.columns, values, strict=True))
+
+    key = dict(zip(table.key, pair.key, strict=True))
+    return Difference(str(room), table.name, key, row(pair.left), row(pair.right))

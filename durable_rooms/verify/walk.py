@@ -1,0 +1,141 @@
+"""Every room of the catalog against the replica, and the rooms of the replica that no catalog knows."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from durable_rooms.verify.files import FileMoved, Unreadable, owner, reading
+from durable_rooms.verify.report import Difference, Report, RoomEntry, RoomResult
+from durable_rooms.verify.room import compare_room, leftovers
+
+PATIENCE_SECONDS = 20.0  # in all, so that a thousand busy rooms do not take an hour
+ROOM_PATIENCE_SECONDS = 1.0  # twenty windows of the replicator: a room that is still ahead then is not just between two batches
+RETRY_SECONDS = 0.02
+MOVED_SECONDS = 5.0  # how long a file may be opened and closed under our eyes before we give up on it
+
+T = TypeVar("T")
+Progress = Callable[[Report, int], None]
+
+
+class NotADataDirectory(Exception):
+    """There is nothing here to compare; the message says what is missing."""
+
+
+def verify(
+    data: Path, replica: Path | None = None, *, patience: float = PATIENCE_SECONDS, progress: Progress | None = None
+) -> Report:
+    """Compare all rooms of a data directory with the replica.
+
+    Args:
+      replica: its file, if it is not `replica.db` in the directory.
+      patience: seconds in all for the replica to catch up with rooms, if a process runs on the directory.
+      progress: called after each room with the report so far and the number of rooms.
+
+    Raises:
+      NotADataDirectory: there is no catalog or no replica here.
+      RuntimeError: the directory's runtime is in this very process.
+    """
+    replica = replica or data / "replica.db"
+    require(data, replica)
+    report = Report(data, running=owner(data))
+    if report.running == os.getpid():
+        # Two SQLite libraries in one process: when one closes a file, POSIX takes away the other's locks on it.
+        raise RuntimeError(
+            f"verify must not run in the process whose runtime owns {data}; run `durable-rooms verify {data}` beside it"
+        )
+    copied = settled(replica, rooms_of_replica)  # before the catalog: a new room is in the catalog first
+    rooms = settled(data / "catalog.db", rooms_of_catalog)
+    left = patience if report.running else 0.0
+    for room in rooms:
+        began = time.monotonic()
+        result = verify_room(data, replica, room, min(left, ROOM_PATIENCE_SECONDS))
+        left = max(0.0, left - (time.monotonic() - began)) if result.behind or result.differing else left
+        report.add(room, result)
+        if progress:
+            progress(report, len(rooms))
+    known = {(room.actor, room.id) for room in rooms}
+    for stranger in copied:
+        if (stranger.actor, stranger.id) not in known:
+            verify_stranger(replica, stranger, report)
+    return report
+
+
+def require(data: Path, replica: Path) -> None:
+    if not data.is_dir():
+        raise NotADataDirectory(f"{data} is not a directory.")
+    if not (data / "catalog.db").is_file():
+        raise NotADataDirectory(f"{data} is not a data directory of durable-rooms: it has no catalog.db.")
+    if not replica.is_file():
+        raise NotADataDirectory(f"{data} has no replica to compare with: {replica} is not there.")
+
+
+def rooms_of_catalog(connection: sqlite3.Connection) -> list[RoomEntry]:
+    rows = connection.execute("SELECT actor, id, file, proven FROM rooms ORDER BY actor, id")
+    return [RoomEntry(actor, id, file, bool(proven)) for actor, id, file, proven in rows]
+
+
+def rooms_of_replica(connection: sqlite3.Connection) -> list[RoomEntry]:
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_rooms'").fetchone():
+        return []  # a replica in its first moment
+    return [RoomEntry(actor, id) for actor, id in connection.execute("SELECT actor, id FROM _rooms ORDER BY actor, id")]
+
+
+def settled(path: Path, read: Callable[[sqlite3.Connection], T]) -> T:
+    """Read one file, again if a runtime took it into use meanwhile.
+
+    Raises:
+      NotADataDirectory: it is not a file of ours, or cannot be read.
+    """
+    deadline = time.monotonic() + MOVED_SECONDS
+    while True:
+        try:
+            with reading(path) as connection:
+                return read(connection)
+        except FileMoved as error:
+            if time.monotonic() > deadline:
+                raise NotADataDirectory(f"{path} did not hold still for long enough to be read.") from error
+            time.sleep(RETRY_SECONDS)
+        except Unreadable as error:
+            raise NotADataDirectory(f"{path.parent} cannot be read: {error}.") from error
+
+
+def verify_room(data: Path, replica: Path, room: RoomEntry, patience: float) -> RoomResult:
+    """Compare one room, at a moment when the replica has caught up with it if there is one within `patience` seconds."""
+    path = data / "rooms" / room.file
+    deadline = time.monotonic() + patience
+    while True:
+        now = time.monotonic()
+        try:
+            with reading(replica) as copy, reading(path) as source:
+                result = compare_room(source, copy, room, even_if_behind=now >= deadline)
+        except FileMoved:
+            result = (
+                None
+                if now < deadline + MOVED_SECONDS
+                else trouble(room, "the room's file did not hold still for long enough to be read")
+            )
+        except Unreadable as error:
+            # Without the mark it is an unfinished birth, and nobody was ever told about anything in it.
+            result = trouble(room, f"the room cannot be compared: {error}") if room.proven else RoomResult()
+        # A first sight beside a running process may be a copy of the whole room half-way; what is wrong stays wrong.
+        if result is not None and (now >= deadline or not result.differing):
+            return result
+        time.sleep(RETRY_SECONDS)
+
+
+def trouble(room: RoomEntry, what: str) -> RoomResult:
+    result = RoomResult()
+    result.add(Difference(str(room), note=what))
+    return result
+
+
+def verify_stranger(replica: Path, room: RoomEntry, report: Report) -> None:
+    """A room that the catalog does not know may leave its name in the replica, but no rows."""
+    result = RoomResult()
+    for table, rows in settled(replica, lambda connection: leftovers(connection, room)):
+        result.add(Difference(str(room), table, note=f"the replica has {rows} rows of a room that does not exist"))
+    report.differing += result.differing
+    report.differences += result.differences
