@@ -1,6 +1,6 @@
 """An activation: one stay of a room in memory, from its opened file to its close.
 
-States: serving; leaving (asked to hibernate; still takes calls until it is quiet); broken (a sync failed: it is thrown away);
+States: serving; leaving (asked to hibernate: what has begun ends, calls that come now wait for the next activation); broken (a sync failed: it is thrown away);
 void (SQLite rolled a turn back under its actor: it closes cleanly and the room begins again from the file).
 """
 
@@ -92,7 +92,7 @@ class Activation:
         self._wakeup.set()
 
     def leave(self) -> None:
-        """Hibernate as soon as it is quiet."""
+        """Begin no more calls, and hibernate as soon as it is quiet."""
         self.leaving = True
         self._wakeup.set()
 
@@ -117,6 +117,11 @@ class Activation:
     def idle(self) -> bool:
         """Nobody needs it in memory, and nobody has asked it to leave yet."""
         return self.quiet and not self.leaving and not len(self._housing.mailbox)
+
+    @property
+    def may_go(self) -> bool:
+        """Busy, but only with calls that end within a turn: another room may have its place for a while."""
+        return not self.leaving and not self._slices.running and self._starting is None
 
     @property
     def position(self) -> Position:
@@ -203,12 +208,12 @@ class Activation:
     async def _serve(self, nursery: trio.Nursery) -> None:
         mailbox = self._housing.mailbox
         while not self.broken:
-            if len(mailbox) and not self.void and self._may_turn():
+            if len(mailbox) and not (self.void or self.leaving) and self._may_turn():
                 await self._turn(nursery)
                 if len(mailbox):
                     await trio.lowlevel.checkpoint()  # one hot room must not starve the others
                 continue
-            if (self.leaving or self.void) and self.quiet and (self.void or not len(mailbox)):
+            if (self.leaving or self.void) and self.quiet:
                 return
             if self.quiet:
                 self._housing.rested()

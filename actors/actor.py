@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from inspect import getattr_static
 from random import Random
 from typing import Any, ClassVar, Protocol
 
@@ -42,13 +43,16 @@ class Actor:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = {name for name in vars(cls) if not name.startswith("__")}
+        ours = cls.__mro__[: cls.__mro__.index(Actor)]  # mixins, too: what comes before Actor replaces what Actor provides
+        own = {name for base in ours for name in vars(base) if not name.startswith("__")}
         taken = own & (_ACTOR_NAMES - {"migrations", "local_tables"})
         if taken:
             raise TypeError(f"{cls.__name__} redefines {', '.join(sorted(taken))}, which Actor provides; choose another name")
-        reserved = {name for name in own & STUB_NAMES if callable(vars(cls)[name])}
+        reserved = {name for name in own & STUB_NAMES if callable(getattr_static(cls, name))}
         if reserved:
             raise TypeError(f"{cls.__name__}: {', '.join(sorted(reserved))} is a name of every room's stub; choose another name")
+        if isinstance(cls.local_tables, str):
+            raise TypeError(f"{cls.__name__}: local_tables is a set of names: frozenset({{{cls.local_tables!r}}})")
 
     @property
     def id(self) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from actors.disk import Disk
-from actors.errors import DiskUnfit
+from actors.errors import DiskUnfit, RoomUnfit
 from actors.follower import Position
 from actors.names import RoomName, room_file
 from actors.rehome import wal_of
@@ -61,26 +61,18 @@ class Catalog:
         """
         try:
             connection = disk.connect(path, create=True)
-            set_pragmas(connection, synchronous="FULL")
-            stamp = internal(connection, "PRAGMA application_id")[0][0]
-            tables = internal(connection, "SELECT count(*) FROM sqlite_schema")[0][0]
-            if tables and stamp != APPLICATION_ID:
-                raise DiskUnfit(
-                    f"{path} is a database, but not a catalog of rooms. Nothing was written; move it away or choose "
-                    "another directory."
-                )
-            wal_fd = disk.open(wal_of(path))
-            if not tables:
-                internal(connection, f"PRAGMA application_id = {APPLICATION_ID}")
-                internal(connection, _SCHEMA)
-            disk.sync_data(wal_fd)
-            disk.sync_directory(path.parent)
-            set_pragmas(connection, synchronous="NORMAL")
+            try:
+                wal_fd = _make_ready(disk, connection, path)
+            except BaseException:
+                connection.close()
+                raise
         except (apsw.NotADBError, apsw.CorruptError) as error:
             raise DiskUnfit(
                 f"{path} is damaged ({error}). Nothing was written; move it away, and the rooms are found again as "
                 "they are called."
             ) from error
+        except (OSError, apsw.Error, RoomUnfit) as error:
+            raise DiskUnfit(f"{path} cannot be opened ({error}). Choose a directory that can hold rooms.") from error
         return cls(disk, connection, path, wal_fd)
 
     def get(self, name: RoomName) -> Entry | None:
@@ -151,6 +143,30 @@ class Catalog:
         """Blocks. Everything was durable before (the runtime's last round)."""
         self._connection.close()
         self._disk.close(self.wal_fd)
+
+
+def _make_ready(disk: Disk, connection: apsw.Connection, path: Path) -> int:
+    """Check the catalog, make it if it is new, and make that durable; returns a descriptor of its WAL."""
+    stamp = internal(connection, "PRAGMA application_id")[0][0]
+    tables = internal(connection, "SELECT count(*) FROM sqlite_schema")[0][0]
+    if tables and stamp != APPLICATION_ID:
+        raise DiskUnfit(
+            f"{path} is a database, but not a catalog of rooms. Nothing was written; move it away or choose another directory."
+        )
+    set_pragmas(connection, synchronous="FULL")
+    internal(connection, "SELECT count(*) FROM sqlite_schema")  # the first read makes the WAL
+    wal_fd = disk.open(wal_of(path))
+    try:
+        if not tables:
+            internal(connection, f"PRAGMA application_id = {APPLICATION_ID}")
+            internal(connection, _SCHEMA)
+        disk.sync_data(wal_fd)
+        disk.sync_directory(path.parent)
+        set_pragmas(connection, synchronous="NORMAL")
+    except BaseException:
+        disk.close(wal_fd)
+        raise
+    return wal_fd
 
 
 def _entry(actor: str, id: str, active: int, proven: int, epoch: int, seq: int) -> Entry:

@@ -1,5 +1,6 @@
 """One call on its way: the request, whether it has begun, and the caller who waits."""
 
+from copy import copy
 from typing import Any
 
 import trio
@@ -44,8 +45,9 @@ class Envelope:
             trio.lowlevel.reschedule(task)
 
     def refuse(self, error: BaseException) -> None:
-        """Replace the outcome by an error and let it out."""
-        self.error = error
+        """Replace the outcome by an error and let it out. Callers get copies: a traceback belongs to one of them."""
+        self.error = copy(error)
+        self.error.__cause__ = error.__cause__
         self.release()
 
     def _let_go(self, _raise_cancel: object) -> trio.lowlevel.Abort:

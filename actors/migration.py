@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from inspect import iscoroutinefunction
 from typing import Any
 
 import apsw
@@ -18,12 +19,14 @@ MIGRATIONS_SCHEMA = (
 class Migration:
     """One step: SQL text of any number of statements, or a function of the database. Its version is its place in the list.
 
-    A function's hash covers its compiled code and constants, not the functions it calls.
+    A function's hash covers its name, the names and the constants in it, not its operators nor the functions it calls.
     """
 
     __slots__ = ("hash", "name", "up")
 
     def __init__(self, up: str | Callable[[SQL], None], *, name: str = "") -> None:
+        if not (isinstance(up, str) or callable(up)) or iscoroutinefunction(up):
+            raise TypeError(f"a migration is SQL text or a plain function of the database, not {up!r}")
         self.up = up
         if isinstance(up, str):
             self.name = name or " ".join(up.split())[:60]
@@ -41,11 +44,22 @@ def _code_identity(code: Any) -> tuple[Any, ...]:
     """What a function does, without addresses, file names or line numbers, which change while the step does not."""
     if code is None:
         return ()
-    constants = tuple(_code_identity(value) if hasattr(value, "co_code") else repr(value) for value in code.co_consts)
-    return (code.co_name, code.co_names, code.co_varnames, constants)
+    return (code.co_name, code.co_names, code.co_varnames, tuple(map(_constant_identity, code.co_consts)))
+
+
+def _constant_identity(value: Any) -> Any:
+    if hasattr(value, "co_code"):
+        return _code_identity(value)
+    if isinstance(value, tuple):
+        return tuple(map(_constant_identity, value))
+    if isinstance(value, frozenset):  # `x in {"a", "b"}`: its order differs from process to process
+        return ("frozenset", *sorted(map(repr, value)))
+    return repr(value)
 
 
 def as_migrations(steps: Sequence[str | Migration]) -> tuple[Migration, ...]:
+    if isinstance(steps, str):
+        raise TypeError(f"migrations is a list of steps, not one text: migrations = [{steps[:40]!r}…]")
     return tuple(step if isinstance(step, Migration) else Migration(step) for step in steps)
 
 

@@ -46,9 +46,13 @@ class Ownership:
             )
         try:
             ownership = cls(disk, directory, lock_fd)
-            ownership._make_ready()
         except OSError as error:
             disk.close(lock_fd)
+            raise DiskUnfit(f"{path} cannot hold rooms: {error}.") from error
+        try:
+            ownership._make_ready()
+        except OSError as error:
+            ownership.give_up()
             raise DiskUnfit(f"{path} cannot hold rooms: {error}.") from error
         return ownership
 

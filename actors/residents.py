@@ -1,16 +1,22 @@
-"""Who is in memory: a bounded number of rooms; the least recently used idle one makes room, and idle ones leave by themselves."""
+"""Who is in memory: a bounded number of rooms; the least recently used idle one makes room, and idle ones leave by themselves.
+
+Places are handed over in the order of waiting. Where more rooms are busy than there are places, busy ones take turns.
+"""
 
 from collections import OrderedDict
 from typing import Generic, Protocol, TypeVar
 
 import trio
 
+_PATIENCE_SECONDS = 0.25  # how long a room waits for one to become idle before a busy one must go; closing and opening cost 2 ms
 _LOOKS_PER_PERIOD = 4  # an idle room leaves at most a quarter of `idle_seconds_max` late
 
 
 class Stay(Protocol):
     @property
     def idle(self) -> bool: ...
+    @property
+    def may_go(self) -> bool: ...
     def leave(self) -> None: ...
 
 
@@ -26,8 +32,9 @@ S = TypeVar("S", bound=Resident)
 
 class Residents(Generic[S]):
     def __init__(self, places: int) -> None:
-        self._places = places
+        self._free = trio.Semaphore(places)
         self._used_at: OrderedDict[S, float] = OrderedDict()  # least recently used first
+        self._waiting = 0  # rooms that wait for a place
         self._left = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
@@ -35,14 +42,28 @@ class Residents(Generic[S]):
 
     async def enter(self, resident: S) -> None:
         """Wait for a place."""
-        while len(self._used_at) >= self._places:
-            self._make_room()
-            await self._left.park()
+        try:
+            self._free.acquire_nowait()
+        except trio.WouldBlock:
+            self._waiting += 1
+            try:
+                await self._wait()
+            finally:
+                self._waiting -= 1
         self._used_at[resident] = trio.current_time()
+
+    async def _wait(self) -> None:
+        self._make_room()
+        while True:
+            with trio.move_on_after(_PATIENCE_SECONDS):
+                await self._free.acquire()
+                return
+            self._make_room(busy=True)
 
     def leave(self, resident: S) -> None:
         del self._used_at[resident]
-        self._left.unpark()
+        self._free.release()
+        self._left.unpark_all()
 
     def used(self, resident: S) -> None:
         self._used_at[resident] = trio.current_time()
@@ -50,14 +71,14 @@ class Residents(Generic[S]):
 
     def rested(self) -> None:
         """A room has become idle."""
-        if self._left:
+        if self._waiting:
             self._make_room()
 
-    def _make_room(self) -> None:
-        """Ask the least recently used idle room to hibernate; where none is idle, the next that becomes so."""
+    def _make_room(self, *, busy: bool = False) -> None:
+        """Ask the least recently used idle room to hibernate; where none is idle, the next that becomes so, or now a busy one."""
         for resident in self._used_at:
             activation = resident.activation
-            if activation is not None and activation.idle:
+            if activation is not None and (activation.idle or (busy and activation.may_go)):
                 activation.leave()
                 return
 

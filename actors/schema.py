@@ -11,6 +11,7 @@ from actors.follower import Column, Index, Schema, Table
 from actors.sql import internal
 from actors.sqltext import index_body, quoted
 
+_INTERNAL_TABLES = frozenset({"_room", "_migrations", "_outbox", "_timeline", "_tables"})
 _RESERVED_COLUMNS = ("room_id", "_room")  # the replica's own names for the room
 
 
@@ -52,6 +53,13 @@ def _generated(connection: apsw.Connection, tables: tuple[Table, ...]) -> Iterat
         for _, column, _, _, _, _, hidden in internal(connection, f"PRAGMA table_xinfo({quoted(table.name)})"):
             if hidden:
                 yield table.name, column
+
+
+def refuse_names(connection: apsw.Connection) -> None:
+    """Raises StatementRefused for a table that was renamed to a name of the runtime's (the guard sees only the old name)."""
+    for (name,) in internal(connection, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE '\\_%' ESCAPE '\\'"):
+        if name not in _INTERNAL_TABLES:
+            raise StatementRefused(f"table {name}: names that begin with _ are the runtime's own; choose another name")
 
 
 def _user_tables(connection: apsw.Connection) -> list[str]:

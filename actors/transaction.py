@@ -12,7 +12,7 @@ import apsw
 from actors import capture
 from actors.errors import RoomLocked, RoomUnfit, StatementRefused, StorageFull, TurnVoid
 from actors.guard import Guard
-from actors.schema import RoomSchema, read_schema, schema_key
+from actors.schema import RoomSchema, read_schema, refuse_names, schema_key
 from actors.sql import INTERNAL, SQL, internal
 
 _SCHEMAS_KEPT = 1_000
@@ -232,6 +232,7 @@ class Transaction:
 
     def _follow_schema(self) -> None:
         self._wrote_unseen = True
+        refuse_names(self.connection)
         before, self.schema = self.schema, self._schemas.of(self.connection, self._local)
         capture.install(self.connection, self.schema.replicated)
         if self.schema.computes_more_than(before):

@@ -121,6 +121,9 @@ class Turns:
         """Undo the running call; False if SQLite rolled the whole turn back, which voids the neighbours, too."""
         if isinstance(error, RoomsError) and not error.room:
             error.room = self._room
+        if isinstance(error, apsw.FullError):
+            envelope.error = void_turn(error, self._room)
+            envelope.error.__cause__ = error
         error.add_note(f"(raised in room {self._room} by {envelope.handler.name}; what the call wrote was rolled back)")
         try:
             if self._transaction.call_fails():
