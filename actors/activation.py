@@ -1,6 +1,7 @@
 """An activation: one stay of a room in memory, from its opened file to its close.
 
-States: serving; leaving (asked to hibernate: what has begun ends, calls that come now wait for the next activation); broken (a sync failed: it is thrown away);
+States: serving; leaving (asked to hibernate: what has begun ends, calls that come now
+wait for the next activation); broken (a sync failed: it is thrown away);
 void (SQLite rolled a turn back under its actor: it closes cleanly and the room begins again from the file).
 """
 
@@ -154,9 +155,13 @@ class Activation:
 
     # -- the syncer's target ---------------------------------------------------------------------------------------------
     def certified(self, count: int) -> None:
+        if self.broken:
+            return
         storage = self.storage
         if storage.first_round:
-            storage.first_round = False
+            storage.first_round = storage.ask_itself = False
+            if storage.level_off:
+                storage.raise_level()
             if storage.newborn:
                 storage.newborn = False
                 self._housing.birth_durable()
@@ -192,6 +197,7 @@ class Activation:
         """Serve until the room leaves memory; then close or abandon the file. The caller opens again if calls wait."""
         self._syncer.opened(self)
         if self.storage.needs_round:
+            self.storage.needs_round = False
             self.committed(wrote=True)
         try:
             async with trio.open_nursery() as nursery:
@@ -224,8 +230,6 @@ class Activation:
 
     async def _turn(self, nursery: trio.Nursery) -> None:
         storage = self.storage
-        if storage.level_off and not storage.first_round:
-            storage.raise_level()
         settled, next_async, locked = self._turns.run(self._housing.mailbox)
         seq = storage.transaction.seq
         for envelope in settled:
@@ -235,7 +239,12 @@ class Activation:
         if next_async is not None:
             self._starting = next_async
             nursery.start_soon(self._run_async, next_async)
-        if storage.wal_bytes > self._checkpoint_at and not self._checkpointing and not storage.first_round and not self.broken:
+        if (
+            storage.transaction.wal_bytes > self._checkpoint_at
+            and not self._checkpointing
+            and not storage.first_round
+            and not self.broken
+        ):
             self._checkpointing = True
             nursery.start_soon(self._checkpoint)
         if locked:
@@ -299,12 +308,20 @@ class Activation:
                 self._checkpointing_alone = True
                 self._slices.pause(True)
                 await run(checkpoint, storage.disk, storage.path, "TRUNCATE")
-            self._checkpoint_at = storage.wal_bytes + self._limits.wal_bytes_max  # more than 0 if a reader pins it
-        except apsw.BusyError:
-            self._checkpoint_at = storage.wal_bytes + self._limits.wal_bytes_max
+            self._plan_checkpoint()
+        except (
+            apsw.BusyError,
+            apsw.FullError,
+        ):  # another program's, or a disk too full: the WAL is whole, and may grow as much again
+            self._plan_checkpoint()
         except (OSError, apsw.Error) as error:
             self._break(error)
         finally:
             self._checkpointing = self._checkpointing_alone = False
             self._slices.pause(False)
             self._wakeup.set()
+
+    def _plan_checkpoint(self) -> None:
+        left = self.storage.wal_bytes  # more than 0 if a reader pins the WAL
+        self.storage.transaction.wal_bytes = left
+        self._checkpoint_at = left + self._limits.wal_bytes_max

@@ -6,6 +6,7 @@ the conflict clause of a trigger's own statement. The newest entry is never dele
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import apsw
@@ -56,7 +57,7 @@ def install(connection: apsw.Connection, schema: Schema) -> bool:
     A new table's rows are logged as they stand. A table that was captured before and was dropped, renamed or rebuilt breaks the
     outbox's continuity, so that every follower resyncs the room (there is no log of what such a statement did).
     """
-    known: dict[str, int] = {name: id for id, name in internal(connection, "SELECT id, name FROM _tables WHERE replicated = 1")}
+    known = {name: id for id, name in captured(connection).items()}
     actual: dict[str, str] = dict(internal(connection, _INSTALLED))
     wanted = {table.name: table for table in schema.tables}
     fitting = {name for name, id in known.items() if name in wanted and _fits(wanted[name], id, actual)}
@@ -120,47 +121,64 @@ def timeline(connection: apsw.Connection) -> tuple[EpochStart, ...]:
     return tuple(EpochStart(*row) for row in internal(connection, "SELECT epoch, start_seq FROM _timeline ORDER BY epoch"))
 
 
-def first_seq(connection: apsw.Connection) -> int | None:
-    return internal(connection, "SELECT min(seq) FROM _outbox")[0][0]
+def bounds(connection: apsw.Connection) -> tuple[int | None, int]:
+    """The lowest entry still in the outbox (None: it is empty), and the room's seq."""
+    return internal(connection, "SELECT (SELECT min(seq) FROM _outbox), (SELECT ifnull(max(seq), 0) FROM _outbox)")[0]
 
 
-def extract(connection: apsw.Connection, schema: Schema, after: int) -> tuple[list[TableChanges], int]:
-    """The current state of every row touched after `after`, folded by key, and the number of entries read.
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """How one captured table is read: its number in the outbox, and the statement, which is made once a schema."""
 
-    One join a table: 1 to 2 µs a row. The caller holds a transaction or the loop, so that it is one moment of the room.
-    """
-    ids: dict[int, str] = dict(internal(connection, "SELECT id, name FROM _tables WHERE replicated = 1"))
+    id: int
+    table: Table
+    query: str
+    key_at: int  # place of the key's first column in a result row; None there: the row is gone
+
+
+def captured(connection: apsw.Connection) -> dict[int, str]:
+    """The captured tables by the number that stands for them in the outbox."""
+    return dict(internal(connection, "SELECT id, name FROM _tables WHERE replicated = 1"))
+
+
+def extractions(connection: apsw.Connection, schema: Schema) -> dict[int, Extraction]:
+    """How each captured table is read."""
     tables = {table.name: table for table in schema.tables}
-    found: list[TableChanges] = []
-    entries = 0
-    for id, count in internal(connection, "SELECT tbl, count(*) FROM _outbox WHERE seq > ? GROUP BY tbl", (after,)):
-        entries += count
-        if id in ids:
-            found.append(_extract_table(connection, tables[ids[id]], id, after))
-    return found, entries
+    return {id: _extraction(id, tables[name]) for id, name in captured(connection).items() if name in tables}
 
 
-def _extract_table(connection: apsw.Connection, table: Table, id: int, after: int) -> TableChanges:
-    rows = internal(connection, _extract_query(table), (after, id))
-    folded: dict[Any, tuple[Any, ...]] = {row[0]: row for row in rows}  # the join gives the state of now, so any one will do
-    changes = TableChanges(table)
-    present = 1 + [column.name for column in table.columns].index(table.key[0])
-    changes.upserts = [row[1:] for row in folded.values() if row[present] is not None]
-    if len(changes.upserts) != len(folded):
-        changes.deletes = [_key_values(table, row[0]) for row in folded.values() if row[present] is None]
-    return changes
-
-
-def _extract_query(table: Table) -> str:
+def _extraction(id: int, table: Table) -> Extraction:
     columns = ", ".join(f"m.{quoted(column.name)}" for column in table.columns)
     if len(table.key) == 1:
         match = f"m.{quoted(table.key[0])} = o.pk"
     else:
         match = " AND ".join(f"m.{quoted(column)} = json_extract(o.pk, '$[{place}]')" for place, column in enumerate(table.key))
-    return (
+    query = (
         f"SELECT o.pk, {columns} FROM _outbox o LEFT JOIN {quoted(table.name)} m ON {match} "  # noqa: S608 - quoted names
         "WHERE o.seq > ? AND o.tbl = ? ORDER BY o.seq"
     )
+    return Extraction(id, table, query, 1 + [column.name for column in table.columns].index(table.key[0]))
+
+
+def extract(connection: apsw.Connection, ways: dict[int, Extraction], after: int) -> list[TableChanges]:
+    """The current state of every row touched after `after`, folded by key.
+
+    One join a table: 1 to 2 µs a row. The caller holds a transaction, so that it is one moment of the room.
+    """
+    touched = list(ways)
+    if len(ways) > 1:
+        touched = [id for (id,) in internal(connection, "SELECT DISTINCT tbl FROM _outbox WHERE seq > ?", (after,)) if id in ways]
+    return [_extract_table(connection, ways[id], after) for id in touched]
+
+
+def _extract_table(connection: apsw.Connection, way: Extraction, after: int) -> TableChanges:
+    rows = internal(connection, way.query, (after, way.id))
+    folded: dict[Any, tuple[Any, ...]] = {row[0]: row for row in rows}  # the join gives the state of now, so any one will do
+    key_at = way.key_at
+    changes = TableChanges(way.table, [row[1:] for row in folded.values() if row[key_at] is not None])
+    if len(changes.upserts) != len(folded):
+        changes.deletes = [_key_values(way.table, row[0]) for row in folded.values() if row[key_at] is None]
+    return changes
 
 
 def _key_values(table: Table, logged: SQLValue) -> tuple[SQLValue, ...]:

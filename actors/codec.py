@@ -22,7 +22,16 @@ def _default(value: object) -> object:
         raise TypeError(f"the datetime {value!r} has no time zone; use datetime.now(UTC) or a Unix time")
     if isinstance(value, (set, frozenset)):
         raise TypeError("a set has no order; pass sorted(…) or a list")
-    raise TypeError(f"a {type(value).__name__} cannot be carried by msgpack: {value!r:.80}")
+    if isinstance(value, int):
+        raise OverflowError
+    raise TypeError(f"a {type(value).__name__} cannot be carried by msgpack: {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # whatever a class of the user's does there
+        return object.__repr__(value)
 
 
 _msgpack: Any = msgpack  # its stubs leave types open
@@ -52,6 +61,6 @@ def _what_is_wrong(error: Exception) -> str:
         return "an integer is beyond 64 bits; pass it as text"
     if isinstance(error, UnicodeEncodeError):
         return "text with a lone surrogate is not text"
-    if isinstance(error, RecursionError):
+    if isinstance(error, RecursionError) or "recursion" in str(error):  # msgpack's own limit is a ValueError
         return f"it refers to itself or nests too deep ({DEPTH_HINT})"
     return str(error) or type(error).__name__

@@ -38,6 +38,7 @@ _SCHEMA_CHANGES = frozenset(
 
 _ON_TABLES = frozenset({apsw.SQLITE_READ, apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}) | _SCHEMA_CHANGES
 
+_ASKED_BY_INDEXES = frozenset({"data_version", "page_size"})  # pragmas that full text and R-tree tables read for themselves
 _CAPTURE = "_capture_"
 
 
@@ -63,7 +64,7 @@ class Guard:
         if not self.handler_runs:
             return apsw.SQLITE_OK
         denied = _DENIED.get(operation)
-        if denied is not None:
+        if denied is not None and not (one in _ASKED_BY_INDEXES and two is None):
             self.refusal = denied
             return apsw.SQLITE_DENY
         if operation in _SCHEMA_CHANGES:

@@ -16,7 +16,7 @@ class Handler:
         self.name = name
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
-        # Learnt from the first call, and presumed before it: a turn with such a call begins its transaction before it (see Turns).
+        # Learnt from the first call and presumed before it: a turn with such a call begins its transaction first (see Turns).
         self.uses_sql: bool | None = None
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())[1:]

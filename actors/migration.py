@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, cast
 
 import apsw
 
@@ -51,9 +51,9 @@ def _constant_identity(value: Any) -> Any:
     if hasattr(value, "co_code"):
         return _code_identity(value)
     if isinstance(value, tuple):
-        return tuple(map(_constant_identity, value))
+        return tuple(map(_constant_identity, cast(tuple[object, ...], value)))
     if isinstance(value, frozenset):  # `x in {"a", "b"}`: its order differs from process to process
-        return ("frozenset", *sorted(map(repr, value)))
+        return ("frozenset", *sorted(map(repr, cast(frozenset[object], value))))
     return repr(value)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 
 from actors.disk import Disk
-from actors.errors import RoomLocked, RoomsError, RoomUnfit
+from actors.errors import RoomLocked, RoomsError, RoomUnfit, StatementRefused
 from actors.follower import Position
 from actors.guard import Guard
 from actors.interior import FORMAT, make_internal_tables, migrate
@@ -58,6 +58,8 @@ def open_room(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
     try:
         return _open_existing(disk, plan, schemas) if exists else _give_birth(disk, plan, schemas)
     except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError) as error:
+        raise _unfit(plan, str(error)) from error
+    except StatementRefused as error:  # another program left a table that a handler could not have made
         raise _unfit(plan, str(error)) from error
     except apsw.BusyError as error:
         raise RoomLocked(f"{plan.name}: another program holds its file. Nothing ran; try again.", room=str(plan.name)) from error

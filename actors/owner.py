@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from actors.disk import Disk
@@ -78,10 +79,13 @@ class Ownership:
 
 
 def _make_with_parents(disk: Disk, path: Path) -> None:
-    """mkdir -p that syncs the parent of each directory it makes."""
+    """mkdir -p that syncs the parent of each directory it makes, and of the one it finds: the process that made that one may
+    have been killed before it could."""
     if disk.exists(path):
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is a file")
+        with suppress(PermissionError):  # a parent that we may not even list was made by somebody else
+            disk.sync_directory(path.parent)
         return
     if path.parent != path:
         _make_with_parents(disk, path.parent)

@@ -41,12 +41,14 @@ def _replace_with_synced_copy(disk: Disk, path: Path) -> None:
 
 def delete_database(disk: Disk, path: Path) -> None:
     """Database first, then its directory's sync, then the WAL: the other order, cut short, leaves a database whose
-    checkpoint was half done without the WAL that completes it (rule 10)."""
+    checkpoint was half done without the WAL that completes it. A WAL that was found is gone for good before a new file may
+    take its place (rule 10)."""
     if disk.unlink(path):
         disk.sync_directory(path.parent)
-    disk.unlink(wal_of(path))
+    found = [disk.unlink(path.with_name(path.name + suffix)) for suffix in ("-wal", "-journal")]
     disk.unlink(path.with_name(path.name + "-shm"))
-    disk.unlink(path.with_name(path.name + "-journal"))
+    if any(found):
+        disk.sync_directory(path.parent)
 
 
 def set_aside(disk: Disk, path: Path, litter: Path) -> Path:

@@ -6,6 +6,7 @@ followers name the room and ask the runtime for its present seat, or a room coul
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import apsw
@@ -122,24 +123,38 @@ class Seat:
             self.refuse_all(error)
             self._receive_visitors(error)
             return
-        house = self._house
+        self._known_active = False
         try:
-            activation = Activation(actor, storage, self, house.doors, house.limits, house.syncer)
-            self._known_active = False
-            self.activation = activation
-            self._receive_visitors(None)
-            house.follower.changed(self.source, activation.position, 0)
-            if house.stopping:
-                activation.leave()
-            await activation.run()
-            await house.syncer.closing(activation)
+            activation = await self._serve(actor, storage)
+            while activation.void and not (activation.broken or activation.leaving):
+                # The turn was rolled back under the actor: a new one begins on the same file, which a full disk may not let us close.
+                try:
+                    actor = self.actor_class.actor()
+                except Exception:
+                    break  # the next opening tells its callers
+                activation = await self._serve(actor, storage)
+            async with self.lock:
+                await self._close(activation)
         except BaseException:  # the runtime has failed: let go of the file as after a crash
             storage.abandon()
             raise
+
+    async def _serve(self, actor: Actor, storage: Storage) -> Activation:
+        """One activation, until it leaves; returned when no round uses its descriptors any more."""
+        house = self._house
+        activation = Activation(actor, storage, self, house.doors, house.limits, house.syncer)
+        self.activation = activation
+        self._receive_visitors(None)
+        house.follower.changed(self.source, activation.position, 0)
+        if house.stopping:
+            activation.leave()
+        try:
+            await activation.run()
         finally:
+            with trio.CancelScope(shield=True):
+                await house.syncer.closing(activation)
             self.activation = None
-        async with self.lock:
-            await self._close(activation)
+        return activation
 
     def _receive_visitors(self, refusal: RoomsError | None) -> None:
         visitors, self._visitors = self._visitors, {}
@@ -185,8 +200,11 @@ class Seat:
             proven=entry.proven if entry else False,
             unclean=entry is None or entry.active or not entry.proven,
         )
+        failures = house.syncer.failures
         try:
-            return await house.doors.threads.run(open_room, house.doors.disk, plan, house.schemas)
+            storage = await house.doors.threads.run(open_room, house.doors.disk, plan, house.schemas)
+            storage.ask_itself = house.syncer.failures != failures
+            return storage
         except apsw.FullError as error:
             raise StorageFull(
                 f"{self.name}: the disk is full, so the room could not be opened. Nothing ran.", room=str(self.name)
@@ -205,6 +223,9 @@ class Seat:
             except (OSError, apsw.Error) as error:
                 activation.sync_failed(OSError(f"while closing: {error}"))
         if activation.broken:
+            known = house.catalog.get(self.name)
+            if known is not None and not known.active:  # the next opening re-homes it, should that not succeed now (rule 21)
+                house.catalog.put(replace(known, active=True))
             await house.doors.threads.run(self._put_right, storage)
             return
         entry = Entry(self.name, active=False, proven=True, position=activation.position)
@@ -245,7 +266,8 @@ class Seat:
         self._house.used(self)
 
     def rested(self) -> None:
-        self._quiet.unpark_all()
+        if self._quiet:
+            self._quiet.unpark_all()
         self._house.rested()
 
     # -- followers that visit ------------------------------------------------------------------------------------------------
@@ -261,7 +283,10 @@ class Seat:
             yield activation
         finally:
             activation.pins -= 1
-            activation.wake()
+            if activation.leaving:
+                activation.wake()
+            elif activation.quiet:
+                self.rested()
 
     async def _knock(self) -> None:
         visitor = _Visitor()

@@ -110,6 +110,7 @@ class Slices:
         return True, step, this_slice.error
 
     def _finish(self, envelope: Envelope, value: object) -> tuple[bool, None, None]:
+        envelope.error = None  # of an earlier slice, which the handler has survived
         try:
             self._turns.keep(envelope, value)
         except Exception as raised:

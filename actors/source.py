@@ -5,17 +5,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-import apsw
-
 from actors import capture
 from actors.activation import Activation
 from actors.doors import Doors
-from actors.follower import Changes, Position, RoomCopy, Schema
+from actors.follower import Changes, EpochStart, Position, RoomCopy, Schema, TableChanges
 from actors.gate import NEVER
 from actors.names import RoomName
 from actors.seat import Seat
 from actors.sql import SQLValue, internal
-from actors.transaction import Schemas
+from actors.transaction import Schemas, Transaction
 
 COLLECT_ENTRIES_ON_LOOP_MAX = 4_000  # 5 ms of the loop; more is read in a worker thread
 
@@ -40,17 +38,24 @@ class RoomSource:
         self._seats = seats
 
     async def collect(self, after: int) -> Changes:
+        activation = self._seats.seated(self.name)
+        if activation is not None and not activation.broken and _is_short(activation, after):
+            return self._collect_on_loop(activation, after)
         seat = self._seats.seat(self.name)
         async with seat.visit() as activation:
-            storage = activation.storage
-            if storage.transaction.seq - after <= COLLECT_ENTRIES_ON_LOOP_MAX:
-                changes = self._changes(storage.connection, storage.transaction.schema.replicated, after)
-            else:
-                async with seat.lock:
-                    local = seat.actor_class.actor.local_tables
-                    changes = await self._seats.doors.threads.run(self._changes_in_lane, storage.path, local, after)
+            if _is_short(activation, after):
+                return self._collect_on_loop(activation, after)
+            async with seat.lock:
+                local = seat.actor_class.actor.local_tables
+                changes = await self._seats.doors.threads.run(self._changes_in_lane, activation.storage.path, local, after)
             changes.commit = activation.commit_now()  # after the reading, on the loop: it covers all that was read (rule 26)
             return changes
+
+    def _collect_on_loop(self, activation: Activation, after: int) -> Changes:
+        activation.commit_now()  # another program may have changed the schema that the reading relies on
+        changes = self._changes(activation.storage.transaction, after)
+        changes.commit = activation.commit_now()
+        return changes
 
     @asynccontextmanager
     async def copy(self) -> AsyncGenerator[RoomCopy]:
@@ -76,45 +81,62 @@ class RoomSource:
         if activation is not None and activation.storage.transaction.new_epoch is None:
             activation.storage.transaction.new_epoch = activation.storage.epoch + 1
 
-    def _changes(self, connection: apsw.Connection, schema: Schema, after: int) -> Changes:
-        """Read at one moment of the room."""
+    def _changes(self, transaction: Transaction, after: int) -> Changes:
+        """On the room's own connection, between turns: four statements."""
+        connection = transaction.connection
         internal(connection, "BEGIN")
         try:
-            return self._read(connection, schema, after)
+            bounds = capture.bounds(connection)
+            tables = capture.extract(connection, transaction.extractions, after)
         finally:
             internal(connection, "COMMIT")
+        return self._found(tables, transaction.schema.replicated, transaction.timeline, bounds, after)
 
     def _changes_in_lane(self, path: Path, local: frozenset[str], after: int) -> Changes:
         """The same on a connection of its own, for a long outbox. Blocks; the loop may commit turns meanwhile."""
         connection = self._seats.doors.disk.connect(path)
         try:
             connection.wal_autocheckpoint(0)
-            internal(connection, "BEGIN")  # the schema of the same moment, too
+            internal(connection, "BEGIN")  # schema and timeline of the same moment, too
             try:
-                return self._read(connection, self._seats.schemas.of(connection, local).replicated, after)
+                schema = self._seats.schemas.of(connection, local).replicated
+                tables = capture.extract(connection, capture.extractions(connection, schema), after)
+                return self._found(tables, schema, capture.timeline(connection), capture.bounds(connection), after)
             finally:
                 internal(connection, "COMMIT")
         finally:
             connection.close()
 
-    def _read(self, connection: apsw.Connection, schema: Schema, after: int) -> Changes:
-        tables, entries = capture.extract(connection, schema, after)
-        timeline = capture.timeline(connection)
+    def _found(
+        self,
+        tables: list[TableChanges],
+        schema: Schema,
+        timeline: tuple[EpochStart, ...],
+        bounds: tuple[int | None, int],
+        after: int,
+    ) -> Changes:
+        first, seq = bounds
         return Changes(
             room=self.name,
-            position=Position(timeline[-1].epoch, capture.last_seq(connection)),
+            position=Position(timeline[-1].epoch, seq),
             timeline=timeline,
-            first_seq=capture.first_seq(connection),
+            first_seq=first,
             schema=schema,
             tables=tables,
-            entries=entries,
+            entries=max(0, seq - max(after, (first or 1) - 1)),
             bytes=sum(_bytes_about(changes.upserts) for changes in tables),
             commit=NEVER,
         )
 
 
+def _is_short(activation: Activation, after: int) -> bool:
+    return activation.storage.transaction.seq - after <= COLLECT_ENTRIES_ON_LOOP_MAX
+
+
 def _bytes_about(rows: list[tuple[SQLValue, ...]]) -> int:
-    """The size of rows, from up to 16 of them: a batch's cap in bytes need not be exact."""
-    sample = rows[:: max(1, len(rows) // 16)]
-    total = sum(len(value) if isinstance(value, str | bytes) else 8 for row in sample for value in row)
-    return total * len(rows) // max(1, len(sample))
+    """The size of rows, from up to four of them: a batch's cap in bytes need not be exact."""
+    if not rows:
+        return 0
+    sample = rows[:: len(rows) // 4 + 1]
+    total = sum([len(value) if isinstance(value, str | bytes) else 8 for row in sample for value in row])
+    return total * len(rows) // len(sample)

@@ -44,9 +44,10 @@ class Syncer:
         self._directory = directory
         self._waiting: dict[Target, None] = {}
         self._open: set[Target] = set()
-        self._asking = trio.Lock()  # held while every open room's descriptor is asked
+        self._returned = trio.lowlevel.ParkingLot()  # rooms that close wait here for a round that uses their descriptors
         self._wakeup = Wakeup()
         self.rounds = 0
+        self.failures = 0  # of syncfs
 
     # -- what rooms tell it -----------------------------------------------------------------------------------------
     def opened(self, target: Target) -> None:
@@ -54,9 +55,10 @@ class Syncer:
 
     async def closing(self, target: Target) -> None:
         """The room's descriptors are about to be closed: wait until no round uses them."""
-        async with self._asking:
-            self._open.discard(target)
-            self._waiting.pop(target, None)
+        while target.in_round:
+            await self._returned.park()
+        self._open.discard(target)
+        self._waiting.pop(target, None)
 
     def request(self, target: Target) -> None:
         """What this room has committed must become durable."""
@@ -82,12 +84,8 @@ class Syncer:
         targets, self._waiting = list(self._waiting), {}
         catalog_changed = self._commit_catalog()
         noted = [(target, target.gate.committed) for target in targets]
-        for target in targets:
-            target.in_round = True
         failed = await self._sync(targets, catalog_changed)
         self.rounds += 1
-        for target in targets:
-            target.in_round = False
         for target, error in failed.items():
             target.sync_failed(error)
         for target, count in noted:
@@ -114,23 +112,32 @@ class Syncer:
             raise self._catalog_failed(error) from error
 
     async def _sync(self, targets: list[Target], catalog_changed: bool) -> dict[Target, OSError]:
-        """Sync what the round noted; returns the rooms whose sync failed."""
-        descriptors = sum(len(target.storage.descriptors()) + target.storage.first_round for target in targets) + catalog_changed
-        if descriptors <= SYNC_EACH_MAX or not self._disk.has_syncfs:
-            return await self._sync_each(targets, catalog=catalog_changed)
+        """Sync what the round noted; returns the rooms whose sync failed. Owns the descriptors until it returns (rule 4)."""
+        owned = list(targets)
+        for target in owned:
+            target.in_round = True
         try:
-            await self._threads.run(self._disk.sync_file_system, self._file_system_fd)
-        except OSError:
-            # It does not say which file failed: ask every descriptor that is older than the writes (rule 23).
-            async with self._asking:
-                everyone = list(self._open | set(targets))
-                for target in everyone:
+            if self._syncs_each(targets, catalog_changed):
+                return await self._sync_each(targets, catalog=catalog_changed)
+            try:
+                await self._threads.run(self._disk.sync_file_system, self._file_system_fd)
+            except OSError:
+                # It does not say which file failed: ask every descriptor that is older than the writes (rule 23).
+                self.failures += 1
+                owned = list(self._open | set(targets))
+                for target in owned:
                     target.in_round = True
-                failed = await self._sync_each(everyone, catalog=True)
-                for target in everyone:
-                    target.in_round = False
-                return failed
-        return {}
+                return await self._sync_each(owned, catalog=True)
+            return {}
+        finally:
+            for target in owned:
+                target.in_round = False
+            self._returned.unpark_all()
+
+    def _syncs_each(self, targets: list[Target], catalog_changed: bool) -> bool:
+        storages = [target.storage for target in targets]
+        descriptors = sum(len(storage.descriptors()) + storage.first_round for storage in storages) + catalog_changed
+        return descriptors <= SYNC_EACH_MAX or not self._disk.has_syncfs or any(storage.ask_itself for storage in storages)
 
     async def _sync_each(self, targets: Iterable[Target], *, catalog: bool) -> dict[Target, OSError]:
         work = [

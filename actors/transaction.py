@@ -16,6 +16,7 @@ from actors.schema import RoomSchema, read_schema, refuse_names, schema_key
 from actors.sql import INTERNAL, SQL, internal
 
 _SCHEMAS_KEPT = 1_000
+_FRAME_BYTES = 4_096 + 24  # a page and its header
 _TRIM_STEP = 256  # entries; trimming costs 2 µs a turn plus 0.3 µs an entry, so it is done in steps
 
 
@@ -48,7 +49,8 @@ class Transaction:
         self.room = room
         self.schema: RoomSchema = schemas.of(connection, local)
         self.seq = capture.last_seq(connection)
-        self.epoch = capture.timeline(connection)[-1].epoch
+        self.timeline = capture.timeline(connection)
+        self.extractions = capture.extractions(connection, self.schema.replicated)
         self.begun = False
         self.closed = False  # the room broke: nothing may touch the connection again (rule 21)
         self.foreign_commit = False  # another program committed; its commit counts as one of ours (rule 34)
@@ -62,7 +64,14 @@ class Transaction:
         self._running = False
         self._changes_before = 0
         self._wrote_unseen = False
+        self._frames_written = False
+        self.wal_bytes = 0  # about, as of the last commit
         self._version = connection.data_version()
+        connection.set_wal_hook(self._note_frames)
+
+    @property
+    def epoch(self) -> int:
+        return self.timeline[-1].epoch
 
     # -- the turn ---------------------------------------------------------------------------------------------------
     def begin(self) -> None:
@@ -89,12 +98,21 @@ class Transaction:
         if not self.begun:
             return False
         wrote = self._wrote_unseen or self.connection.total_changes() != self._changes_before
-        if wrote:
-            self._finish_write()
+        seq = self._finish_write() if wrote else self.seq
+        self._frames_written = False
         internal(self.connection, "COMMIT")
         self.begun = False
+        if wrote and self.new_epoch is not None:
+            self.timeline, self.new_epoch = capture.timeline(self.connection), None
+        self.seq = seq
         self._version = self.connection.data_version()
-        return wrote
+        return wrote or self._frames_written
+
+    def _note_frames(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        """A COMMIT put something into the WAL: ANALYZE and REINDEX do, and no counter of rows sees them."""
+        self._frames_written = True
+        self.wal_bytes = pages * _FRAME_BYTES
+        return apsw.SQLITE_OK
 
     def rollback(self) -> None:
         """Give up the whole turn."""
@@ -103,18 +121,18 @@ class Transaction:
         if self.connection.in_transaction:
             internal(self.connection, "ROLLBACK")
 
-    def _finish_write(self) -> None:
+    def _finish_write(self) -> int:
+        """What the runtime itself adds to a turn that wrote; returns the seq at which its commit will stand."""
         connection = self.connection
         if self.new_epoch is not None:
             capture.begin_epoch(connection, self.new_epoch, self.seq)
-            self.epoch, self.new_epoch = self.new_epoch, None
         seq = capture.last_seq(connection)
         if seq == self.seq:
             capture.mark(connection)
             seq += 1
         if self.acknowledged >= self._trimmed + _TRIM_STEP:
             self.trim()
-        self.seq = seq
+        return seq
 
     def must_write(self) -> None:
         """This turn counts as one that wrote, whatever the change counter says (it does not see DDL)."""
@@ -144,6 +162,8 @@ class Transaction:
         except StatementRefused as error:  # what a handler could not have made; undone there, the room is fit again
             self.unfit = str(error)
         self.seq = capture.last_seq(self.connection)
+        self.timeline = capture.timeline(self.connection)
+        self.extractions = capture.extractions(self.connection, self.schema.replicated)
 
     # -- a call in it -----------------------------------------------------------------------------------------------
     def call_begins(self) -> None:
@@ -213,10 +233,11 @@ class Transaction:
         internal(self.connection, "RELEASE call")
         if self.guard.schema_touched:
             self.schema = self._schemas.of(self.connection, self._local)
+            self.extractions = capture.extractions(self.connection, self.schema.replicated)
         return True
 
     def look_for_rollback(self, error: apsw.Error) -> None:
-        """A statement failed: if SQLite rolled the turn back with it, nothing else of this call may run, as it would commit at once."""
+        """A statement failed. If SQLite rolled the turn back with it, no other of this call may run: it would commit at once."""
         if not self.connection.in_transaction:
             self.lost = error
             self.begun = self.entered = self.guard.handler_runs = False
@@ -235,6 +256,7 @@ class Transaction:
         refuse_names(self.connection)
         before, self.schema = self.schema, self._schemas.of(self.connection, self._local)
         capture.install(self.connection, self.schema.replicated)
+        self.extractions = capture.extractions(self.connection, self.schema.replicated)
         if self.schema.computes_more_than(before):
             capture.break_continuity(self.connection)
 

@@ -1,0 +1,19 @@
+"""Every benchmark by its name, in the order in which they run, and what each says of itself."""
+
+from collections.abc import Mapping
+from types import ModuleType
+
+from benchmarks import ceilings, history, hot_room, many_rooms, ping, replica_apply, replication_cost, replication_lag
+
+BENCHMARKS: Mapping[str, ModuleType] = {
+    module.NAME: module
+    for module in (ceilings, ping, hot_room, many_rooms, history, replication_lag, replica_apply, replication_cost)
+}
+
+
+def paragraph(module: ModuleType, first_words: str) -> str:
+    """The paragraph of a benchmark's text that begins so, on one line; "" if there is none."""
+    for text in (module.__doc__ or "").split("\n\n"):
+        if text.strip().startswith(first_words):
+            return " ".join(text.split())
+    return ""

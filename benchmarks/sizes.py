@@ -1,0 +1,60 @@
+"""How much every benchmark does: `full` for figures that are published, `quick` for a look, `tiny` for the tests.
+
+Quick is shorter, not smaller: rooms and callers are those of the full run, so that both may be held to the same targets.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    name: str
+    repeats: int
+    """Odd: how often a figure is measured between two measurements of its ceiling; the median counts."""
+    seconds: float
+    """One measurement of a figure."""
+    ceiling_seconds: float
+    """One measurement of a ceiling."""
+    warm_seconds: float
+    lag_seconds: float
+    """Length of the open-loop run of replication_lag."""
+    hot_callers: int = 256
+    ping_callers: int = 64
+    history_callers: int = 64
+    history_rows: int = 5_000
+    history_limit: int = 50
+    some_rooms: int = 100
+    some_callers: int = 256
+    many_rooms: int = 1_000
+    many_callers: int = 1_000
+    batch_rows: int = 1_000
+    batches: int
+    """Batches in one measurement of replica_apply."""
+    sync_samples: int
+
+
+FULL = Size(
+    name="full", repeats=5, seconds=3.0, ceiling_seconds=1.0, warm_seconds=1.0, lag_seconds=20.0, batches=30, sync_samples=300
+)
+QUICK = Size(
+    name="quick", repeats=3, seconds=0.8, ceiling_seconds=0.3, warm_seconds=0.4, lag_seconds=5.0, batches=20, sync_samples=60
+)
+TINY = Size(
+    name="tiny",
+    repeats=1,
+    seconds=0.05,
+    ceiling_seconds=0.02,
+    warm_seconds=0.02,
+    lag_seconds=0.3,
+    hot_callers=4,
+    ping_callers=3,
+    history_callers=3,
+    history_rows=60,
+    some_rooms=3,
+    some_callers=5,
+    many_rooms=6,
+    many_callers=6,
+    batch_rows=20,
+    batches=2,
+    sync_samples=3,
+)

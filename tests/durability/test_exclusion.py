@@ -1,0 +1,97 @@
+"""Rule 14: checkpoint, close, re-home and read lane of a room exclude each other."""
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from actors import Limits
+from actors.names import RoomName
+from durable_rooms import OutcomeUnknown
+from tests.durability.callers import Callers, is_open, path_of, room, wal
+
+A = path_of("a")
+
+
+async def test_rule_14_a_room_broken_during_its_checkpoint_is_rehomed_after_it(open_rooms, disk, threads, tasks):
+    async with open_rooms(limits=Limits(wal_bytes_max=50_000)) as runtime:
+        a = room(runtime, "a")
+        await a.post("0")
+        callers = Callers(tasks, disk)
+        hold = threads.hold("write", A)
+        await callers.start("one", a.post("1", "x" * 100_000))
+        await hold.reached.wait()
+        disk.fail("sync", wal("a"), by="ours")
+        await callers.start("two", a.post("2"))
+        assert isinstance(callers["two"], OutcomeUnknown)
+        assert not disk.where("rename", wal("a") + ".rehome")
+        await callers.start("three", a.post("3"))
+        assert "three" not in callers
+        hold.release()
+        await wait_all_tasks_blocked()
+        assert callers["three"] in (3, 4)
+        assert {"0", "1", "3"} <= set(await a.ids())
+    (rehomed,) = disk.where("rename", wal("a") + ".rehome")[:1]
+    under_way = [place for place in disk.where("write", A) if disk.where("sync failed", wal("a"))[0] < place]
+    between = [place for place in under_way if place < rehomed]
+    checkpoint_closed = [place for place in disk.where("close", A, by="sqlite") if place < rehomed]
+    assert not between or max(between) < max(checkpoint_closed)
+    assert len(checkpoint_closed) == len([place for place in disk.where("open", A, by="sqlite") if place < rehomed])  # alone
+
+
+async def test_rule_14_a_close_waits_for_a_reader_that_holds_the_file(open_rooms, disk, tasks):
+    async with open_rooms(limits=Limits(open_rooms_max=1)) as runtime:
+        await room(runtime, "a").post("0")
+        callers = Callers(tasks, disk)
+        async with runtime.source(RoomName("Chat", "a")).copy():
+            await callers.start("other", room(runtime, "other").ids())
+            assert "other" not in callers
+            assert is_open(runtime, "a")
+        await wait_all_tasks_blocked()
+        assert "other" in callers
+
+
+async def test_rule_14_a_rehome_waits_for_a_reader_that_holds_the_file(open_rooms, disk, tasks):
+    async with open_rooms() as runtime:
+        a = room(runtime, "a")
+        await a.post("0")
+        callers = Callers(tasks, disk)
+        async with runtime.source(RoomName("Chat", "a")).copy():
+            disk.fail("sync", wal("a"), by="ours")
+            await callers.start("unknown", a.post("1"))
+            assert isinstance(callers["unknown"], OutcomeUnknown)
+            await callers.start("next", a.post("2"))
+            assert not disk.where("rename", wal("a") + ".rehome")
+        await wait_all_tasks_blocked()
+        assert disk.where("rename", wal("a") + ".rehome")
+        assert "next" in callers
+
+
+async def test_rule_14_a_checkpoint_waits_for_a_reader_that_holds_the_file(open_rooms, disk, tasks):
+    async with open_rooms(limits=Limits(wal_bytes_max=50_000)) as runtime:
+        a = room(runtime, "a")
+        await a.post("0")
+        written = len(disk.where("write", A))
+        callers = Callers(tasks, disk)
+        async with runtime.source(RoomName("Chat", "a")).copy():
+            await callers.start("one", a.post("1", "x" * 100_000))
+            await callers.start("two", a.post("2"))
+            assert callers["two"] == 3
+            assert len(disk.where("write", A)) == written
+        await wait_all_tasks_blocked()
+        assert len(disk.where("write", A)) > written
+
+
+async def test_rule_14_the_room_is_not_opened_while_it_is_closed(open_rooms, disk, threads, tasks):
+    async with open_rooms(limits=Limits(open_rooms_max=1)) as runtime:
+        await room(runtime, "a").post("0")
+        callers = Callers(tasks, disk)
+        hold = threads.hold("sync began", A)  # the close's checkpoint
+        await callers.start("other", room(runtime, "other").ids())
+        await hold.reached.wait()
+        opens = len(disk.where("open", A))
+        await callers.start("again", room(runtime, "a").post("1"))
+        with trio.move_on_after(0):
+            await wait_all_tasks_blocked()
+        assert len(disk.where("open", A)) == opens
+        hold.release()
+        await wait_all_tasks_blocked()
+        assert callers["again"] == 2

@@ -1,0 +1,33 @@
+"""Every test here leaves nothing behind. (Tasks need no look: a trio run ends only when all of its tasks have.)"""
+
+import os
+import threading
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+
+def _open_files() -> list[str]:
+    found: list[str] = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found.append(os.readlink(link))
+        except FileNotFoundError:
+            continue
+    return sorted(path for path in found if ".db" in path or path.endswith(("/lock", " (deleted)")))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Generator[None]:
+    """No descriptor of a room, catalog or lock stays open; no thread still works (trio keeps idle ones for a while)."""
+    before = _open_files() if Path("/proc/self/fd").exists() else []
+    yield
+    if Path("/proc/self/fd").exists():
+        assert _open_files() == before
+    busy = [
+        thread.name
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and "trio" not in thread.name.lower()
+    ]
+    assert busy == []

@@ -1,0 +1,137 @@
+"""One process owns a data directory, and the directory must be able to hold rooms."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+
+from durable_rooms import DataDirInUse, DiskUnfit
+from durable_rooms.testing import open_test_runtime
+from tests.rooms.chat import ChatRoom
+
+HOLDER = """
+import sys, trio
+from durable_rooms import Actor, open_runtime
+class ChatRoom(Actor): pass
+async def main():
+    async with open_runtime(sys.argv[1], [ChatRoom]):
+        print("open", flush=True)
+        await trio.to_thread.run_sync(sys.stdin.readline)
+trio.run(main)
+"""
+
+
+async def opened(path: Path) -> None:
+    async with open_test_runtime(ChatRoom, path=path) as runtime:
+        await runtime.room(ChatRoom, "a").ping()
+
+
+async def test_a_second_process_is_refused_with_the_first_ones_pid(tmp_path: Path, autojump_clock) -> None:
+    with subprocess.Popen(  # noqa: ASYNC220 - the other process is the test's world, not its work
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        assert first.stdout.readline() == "open\n"
+        with pytest.raises(DataDirInUse, match=rf"pid {first.pid}\b"):
+            await opened(tmp_path)
+        first.stdin.write("\n")
+        first.stdin.flush()
+        assert first.wait() == 0
+    await opened(tmp_path)
+
+
+async def test_a_killed_owner_leaves_the_directory_to_the_next(tmp_path: Path, autojump_clock) -> None:
+    with subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "open\n"
+        first.kill()
+    assert not (tmp_path / "clean-stop").exists()
+    await opened(tmp_path)
+    assert (tmp_path / "clean-stop").exists()
+
+
+async def test_a_second_runtime_in_the_same_process_is_refused_too(tmp_path: Path, autojump_clock) -> None:
+    async with open_test_runtime(ChatRoom, path=tmp_path) as runtime:
+        with pytest.raises(DataDirInUse, match=f"pid {os.getpid()}"):
+            await opened(tmp_path)
+        assert await runtime.room(ChatRoom, "a").post("still fine") == 1
+
+
+def a_file(path: Path) -> None:
+    path.write_text("I am a file")
+
+
+def below_a_file(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("I am a file")
+
+
+def rooms_is_a_file(path: Path) -> None:
+    path.mkdir()
+    (path / "rooms").write_text("")
+
+
+def lock_is_a_folder(path: Path) -> None:
+    (path / "lock").mkdir(parents=True)
+
+
+def catalog_is_a_folder(path: Path) -> None:
+    (path / "catalog.db").mkdir(parents=True)
+
+
+def catalog_is_no_database(path: Path) -> None:
+    path.mkdir()
+    (path / "catalog.db").write_bytes(b"not a database " * 1_000)
+
+
+def catalog_is_foreign(path: Path) -> None:
+    path.mkdir()
+    connection = apsw.Connection(str(path / "catalog.db"))
+    connection.execute("CREATE TABLE precious (x)").fetchall()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [a_file, below_a_file, rooms_is_a_file, lock_is_a_folder, catalog_is_a_folder, catalog_is_no_database, catalog_is_foreign],
+)
+async def test_an_unfit_directory_is_refused_with_its_path_and_left_as_it_is(unfit, tmp_path: Path, autojump_clock) -> None:
+    path = tmp_path / "parent" / "data"
+    path.parent.mkdir()
+    unfit(path)
+    catalog = path / "catalog.db"
+    before = catalog.read_bytes() if catalog.is_file() else None
+    with pytest.raises(DiskUnfit, match=str(tmp_path)) as caught:
+        await opened(path)
+    assert str(caught.value).count(".") >= 1
+    if before is not None:
+        assert catalog.read_bytes() == before
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+async def test_a_directory_that_may_not_be_written_is_refused(tmp_path: Path, autojump_clock) -> None:
+    tmp_path.chmod(0o500)  # noqa: ASYNC240 - a test's own preparation
+    with pytest.raises(DiskUnfit, match="Permission denied"):
+        await opened(tmp_path / "data")
+
+
+async def test_a_lost_catalog_is_made_again_and_rooms_are_found_as_they_are_called(tmp_path: Path, autojump_clock) -> None:
+    async with open_test_runtime(ChatRoom, path=tmp_path) as runtime:
+        await runtime.room(ChatRoom, "a").post("kept")
+    (tmp_path / "catalog.db").unlink()
+    async with open_test_runtime(ChatRoom, path=tmp_path) as runtime:
+        assert await runtime.room(ChatRoom, "a").bodies() == ["kept"]
