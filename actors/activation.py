@@ -300,28 +300,25 @@ class Activation:
 
     # -- checkpoints -------------------------------------------------------------------------------------------------------
     async def _checkpoint(self) -> None:
-        """Keep the WAL short, in a worker thread: most of it beside turns, then alone for the few frames that came meanwhile."""
+        """Keep the WAL short, in a worker thread: most of it beside turns, then alone for the few frames that came meanwhile.
+
+        The next commit then begins the WAL again at its start. The file keeps its size: a sync of blocks that are there takes
+        half the time of one that grows the file (ext4: 0.15 against 0.29 ms).
+        """
         storage, run = self.storage, self._doors.threads.run
         try:
             async with self._housing.lock:
                 await run(checkpoint, storage.disk, storage.path, "PASSIVE")
                 self._checkpointing_alone = True
                 self._slices.pause(True)
-                await run(checkpoint, storage.disk, storage.path, "TRUNCATE")
-            self._plan_checkpoint()
-        except (
-            apsw.BusyError,
-            apsw.FullError,
-        ):  # another program's, or a disk too full: the WAL is whole, and may grow as much again
-            self._plan_checkpoint()
+                storage.transaction.wal_bytes = await run(checkpoint, storage.disk, storage.path, "PASSIVE")
+        except (apsw.BusyError, apsw.FullError):
+            pass  # another program's lock, or a disk too full: the WAL is whole, and may grow as much again
         except (OSError, apsw.Error) as error:
             self._break(error)
         finally:
+            # What is left is pinned by a reader: the next checkpoint is due when as much again has been written.
+            self._checkpoint_at = storage.transaction.wal_bytes + self._limits.wal_bytes_max
             self._checkpointing = self._checkpointing_alone = False
             self._slices.pause(False)
             self._wakeup.set()
-
-    def _plan_checkpoint(self) -> None:
-        left = self.storage.wal_bytes  # more than 0 if a reader pins the WAL
-        self.storage.transaction.wal_bytes = left
-        self._checkpoint_at = left + self._limits.wal_bytes_max

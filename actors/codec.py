@@ -35,7 +35,7 @@ def _shown(value: object) -> str:
 
 
 _msgpack: Any = msgpack  # its stubs leave types open
-_packer: Any = _msgpack.Packer(default=_default, datetime=True)
+_packer: Any = _msgpack.Packer(datetime=True)  # never calls back into Python, so that threads may share it
 _pack: Callable[[Any], bytes] = _packer.pack
 _unpack: Callable[..., Any] = _msgpack.unpackb
 
@@ -49,10 +49,13 @@ def by_value(value: Any) -> tuple[Any, int]:
     if type(value) is Rows:
         value = value.dicts()
     try:
-        packed = _pack(value)
+        try:
+            packed = _pack(value)
+        except (TypeError, ValueError, OverflowError):
+            _packer.reset()
+            packed = _msgpack.packb(value, default=_default, datetime=True)  # rows inside of it, or the reason why not
         return _unpack(packed, timestamp=3, strict_map_key=False), len(packed)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        _packer.reset()
         raise ValueError(_what_is_wrong(error)) from error
 
 

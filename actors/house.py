@@ -54,14 +54,17 @@ async def open_house(
         try:
             runtime = make(directory, catalog, ownership.file_system_fd, actors, follower, limits, doors)
             body_error: BaseException | None = None
-            async with trio.open_nursery() as nursery:
-                await nursery.start(_serve, runtime, nursery.cancel_scope)
-                try:
-                    yield runtime
-                except BaseException as error:
-                    body_error = error
-                with trio.CancelScope(shield=True):
-                    await runtime.stop()
+            try:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(_serve, runtime, nursery.cancel_scope)
+                    try:
+                        yield runtime
+                    except BaseException as error:
+                        body_error = error
+                    with trio.CancelScope(shield=True):
+                        await runtime.stop()
+            except BaseExceptionGroup as group:  # KeyboardInterrupt inside a handler, or a bug of ours
+                raise _only_leaf(group) from None
             failed = runtime.failure is not None
             if runtime.failure is not None:
                 raise runtime.failure from body_error
@@ -74,6 +77,12 @@ async def open_house(
             raise body_error
     finally:
         ownership.give_up()
+
+
+def _only_leaf(group: BaseException) -> BaseException:
+    """What a group is about, if it is about one thing."""
+    inside: list[BaseException] = list(getattr(group, "exceptions", ()))
+    return _only_leaf(inside[0]) if len(inside) == 1 else group
 
 
 async def _serve(runtime: Runtime, body: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from inspect import iscoroutinefunction
-from typing import Any, cast
+from inspect import getsource, iscoroutinefunction
+from textwrap import dedent
 
 import apsw
 
@@ -19,7 +19,8 @@ MIGRATIONS_SCHEMA = (
 class Migration:
     """One step: SQL text of any number of statements, or a function of the database. Its version is its place in the list.
 
-    A function's hash covers its name, the names and the constants in it, not its operators nor the functions it calls.
+    A function is told from an edited one by its source text (comments and blank lines left out), where that can be read; not by
+    its compiled code, which differs between versions of Python. A lambda has no text of its own, so it needs a name.
     """
 
     __slots__ = ("hash", "name", "up")
@@ -31,30 +32,26 @@ class Migration:
         if isinstance(up, str):
             self.name = name or " ".join(up.split())[:60]
             self.hash = _hash(" ".join(up.split()))
-        else:
-            self.name = name or getattr(up, "__name__", "function")
-            self.hash = _hash(repr(_code_identity(getattr(up, "__code__", None))))
+            return
+        called = getattr(up, "__name__", type(up).__name__)
+        if called == "<lambda>" and not name:
+            raise TypeError(
+                "a migration by lambda needs a name, by which it is known once it ran: Migration(…, name='fill in authors')"
+            )
+        self.name = name or called
+        self.hash = _hash(self.name if called == "<lambda>" else _source_of(up, called))
 
 
 def _hash(text: str) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _code_identity(code: Any) -> tuple[Any, ...]:
-    """What a function does, without addresses, file names or line numbers, which change while the step does not."""
-    if code is None:
-        return ()
-    return (code.co_name, code.co_names, code.co_varnames, tuple(map(_constant_identity, code.co_consts)))
-
-
-def _constant_identity(value: Any) -> Any:
-    if hasattr(value, "co_code"):
-        return _code_identity(value)
-    if isinstance(value, tuple):
-        return tuple(map(_constant_identity, cast(tuple[object, ...], value)))
-    if isinstance(value, frozenset):  # `x in {"a", "b"}`: its order differs from process to process
-        return ("frozenset", *sorted(map(repr, cast(frozenset[object], value))))
-    return repr(value)
+def _source_of(function: Callable[[SQL], None], called: str) -> str:
+    try:
+        lines = getsource(function).splitlines()
+    except (OSError, TypeError):  # run from an archive or a prompt, or not a plain function
+        return called
+    return dedent("\n".join(line.rstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")))
 
 
 def as_migrations(steps: Sequence[str | Migration]) -> tuple[Migration, ...]:

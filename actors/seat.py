@@ -127,7 +127,7 @@ class Seat:
         try:
             activation = await self._serve(actor, storage)
             while activation.void and not (activation.broken or activation.leaving):
-                # The turn was rolled back under the actor: a new one begins on the same file, which a full disk may not let us close.
+                # The turn was rolled back under the actor. A new one begins on the same file: a full disk may not let us close it.
                 try:
                     actor = self.actor_class.actor()
                 except Exception:
@@ -151,9 +151,9 @@ class Seat:
         try:
             await activation.run()
         finally:
+            self.activation = None  # first: nobody may begin to read it while it closes
             with trio.CancelScope(shield=True):
                 await house.syncer.closing(activation)
-            self.activation = None
         return activation
 
     def _receive_visitors(self, refusal: RoomsError | None) -> None:

@@ -131,6 +131,9 @@ def internal_many(connection: Any, query: str, rows: Iterable[Sequence[SQLValue]
     connection.executemany(query, rows, prepare_flags=INTERNAL).fetchall()
 
 
+KNOWN_MAX = 1_000  # texts whose form was checked; more distinct ones mean that values are built into them
+
+
 class SQL:
     """Run one statement; its rows are read at once. Values one by one (`?`) or by name (`:name`), never built into the text."""
 
@@ -200,6 +203,8 @@ class SQL:
             raise StatementRefused(f"a statement is text, not {type(query).__name__}")
         if ";" in query and not is_blank(query[first_statement_end(query) :]):
             raise StatementRefused(f"one statement a call; this text holds several: {query:.200}")
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
         self._known.add(query)
 
     def _explained(self, error: apsw.Error, query: str, values: Iterable[SQLValue]) -> Exception:

@@ -11,7 +11,7 @@ import apsw
 from actors.disk import Disk
 from actors.errors import RoomUnfit
 from actors.sql import internal
-from actors.transaction import Transaction
+from actors.transaction import FRAME_BYTES, Transaction
 
 
 class Storage:
@@ -69,7 +69,7 @@ class Storage:
         self._close_descriptors()
 
     def abandon(self) -> None:
-        """Close without touching the file: after a failed sync nothing is read, written or checkpointed here (rule 21). Blocks."""
+        """Close without touching the file: after a failed sync nothing is read, written or checkpointed here (rule 21)."""
         try:
             self._close_connection()
         finally:
@@ -108,8 +108,10 @@ def set_pragmas(connection: apsw.Connection, *, synchronous: str) -> None:
     connection.set_busy_timeout(0)
 
 
-def checkpoint(disk: Disk, path: Path, mode: str, *, then: Callable[[], None] | None = None) -> bool:
-    """Checkpoint a database on a connection of its own, at NORMAL (rule 12); True if the WAL was emptied. Blocks for syncs.
+def checkpoint(disk: Disk, path: Path, mode: str, *, then: Callable[[], None] | None = None) -> int:
+    """Checkpoint a database on a connection of its own, at NORMAL (rule 12). Blocks for syncs.
+
+    Returns the bytes of the WAL that are still needed: 0 if the next commit may begin it again.
 
     `then` runs while this connection is still open: the room's own connection closed there is not the last one.
     """
@@ -119,6 +121,6 @@ def checkpoint(disk: Disk, path: Path, mode: str, *, then: Callable[[], None] | 
         _, frames, done = internal(connection, f"PRAGMA wal_checkpoint({mode})")[0]
         if then is not None:
             then()
-        return frames == done
+        return 0 if frames == done else frames * FRAME_BYTES
     finally:
         connection.close()

@@ -144,7 +144,9 @@ class Syncer:
             (target, target.storage.descriptors(), target.storage.path.parent if target.storage.first_round else None)
             for target in targets
         ]
-        failed, catalog_error = await self._threads.run(self._sync_in_thread, work, catalog)
+        alone = len(work) == 1 and len(work[0][1]) == 1 and work[0][2] is None and not catalog
+        run = self._threads.run_brief if alone else self._threads.run  # one WAL's sync may take less than the hop to a thread
+        failed, catalog_error = await run(self._sync_in_thread, work, catalog)
         if catalog_error is not None:
             raise self._catalog_failed(catalog_error) from catalog_error
         return failed

@@ -16,7 +16,7 @@ from actors.schema import RoomSchema, read_schema, refuse_names, schema_key
 from actors.sql import INTERNAL, SQL, internal
 
 _SCHEMAS_KEPT = 1_000
-_FRAME_BYTES = 4_096 + 24  # a page and its header
+FRAME_BYTES = 4_096 + 24  # of a WAL: a page and its header
 _TRIM_STEP = 256  # entries; trimming costs 2 µs a turn plus 0.3 µs an entry, so it is done in steps
 
 
@@ -111,7 +111,7 @@ class Transaction:
     def _note_frames(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         """A COMMIT put something into the WAL: ANALYZE and REINDEX do, and no counter of rows sees them."""
         self._frames_written = True
-        self.wal_bytes = pages * _FRAME_BYTES
+        self.wal_bytes = pages * FRAME_BYTES
         return apsw.SQLITE_OK
 
     def rollback(self) -> None:

@@ -8,6 +8,7 @@ from durable_rooms import shadowed
 shadowed.check()
 
 from actors import (  # noqa: E402 - only after the check
+    SQL,
     Actor,
     BadArguments,
     CallFailed,
@@ -46,6 +47,7 @@ from replication import ReplicaStatus, SQLiteReplica  # noqa: E402
 __version__ = "0.1.0"
 
 __all__ = [
+    "SQL",
     "Actor",
     "BadArguments",
     "CallFailed",

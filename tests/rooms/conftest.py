@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from actors import Disk
+
 
 def _open_files() -> list[str]:
     found: list[str] = []
@@ -31,3 +33,10 @@ def nothing_is_left() -> Generator[None]:
         if thread is not threading.main_thread() and "trio" not in thread.name.lower()
     ]
     assert busy == []
+
+
+@pytest.fixture(autouse=True)
+def syncs_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What survives a power cut is the matter of tests/durability; here a slow disk would only be waited for."""
+    for sync in ("sync_data", "sync_directory", "sync_file_system"):
+        monkeypatch.setattr(Disk, sync, lambda self, what: None)
