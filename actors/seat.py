@@ -127,7 +127,7 @@ class Seat:
         try:
             activation = await self._serve(actor, storage)
             while activation.void and not (activation.broken or activation.leaving):
-                # The turn was rolled back under the actor. A new one begins on the same file: a full disk may not let us close it.
+                # The turn was rolled back under the actor. A new one begins on the same file: on a full disk it may not close.
                 try:
                     actor = self.actor_class.actor()
                 except Exception:

@@ -8,7 +8,6 @@ syncs and checkpoints, too. Everything that was acknowledged or shown until then
 import contextlib
 import errno
 import json
-import shutil
 import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -138,20 +137,35 @@ async def _call(disk: RecordingDisk, room: Room[Chat], chance: Random, id: str) 
 # -- the cuts ---------------------------------------------------------------------------------------------------------
 def _cut(path: Path, events: list[Event], world: World, ledger: Ledger, chance: Random, cuts: int, verdict: Verdict, where: str, seed: int) -> None:
     """Play the events, look at images on the way; world and ledger end where the events do."""
-    first = next((place for place, event in enumerate(events) if event.path.startswith("rooms/")), 0)
-    places = sorted(chance.sample(range(first, len(events)), min(cuts, len(events) - first)))
+    places = _places(events, chance, cuts)
     for place, event in enumerate(events):
         if places and place == places[0]:
             places.pop(0)
-            keep = chance.choice([Keep.NOTHING, Keep.NOTHING, Keep.SOME, Keep.SOME, Keep.ALL])
+            keep = chance.choice([Keep.NOTHING, Keep.NOTHING, Keep.SOME, Keep.SOME, Keep.SOME, Keep.ALL])
             image = path / "image"
             write_image(world.image(keep, chance), image)
             verdict.images += 1
             for problem in _problems(image, ledger, seed):
                 verdict.problems.append(f"{where}, cut at event {place} keeping {keep.name}: {problem}")
-            shutil.rmtree(image)
+            _empty(image)
         world.apply(event)
         ledger.note(event)
+
+
+def _places(events: list[Event], chance: Random, count: int) -> list[int]:
+    """Where to cut: anywhere, with syncs in flight, and just after replies, where a promise is youngest."""
+    born = next(place for place, event in enumerate(events) if event.path.startswith("rooms/") and ".db" in event.path)
+    anywhere = list(range(born, len(events)))
+    in_flight = [place for place in anywhere if events[place].kind in ("sync returned", "file system sync returned") and events[place].by == "ours"]
+    replied = [place + 1 for place in anywhere[:-1] if events[place].kind == "reply"]
+    return sorted({chance.choice(chance.choice([anywhere, in_flight or anywhere, replied or anywhere])) for _ in range(count)})
+
+
+def _empty(image: Path) -> None:
+    """Remove the files. The folders stay: all are durable before the first room is born, and making 257 costs more than the rest."""
+    for folder in {image, image / "litter", *(DataDir(image).room(RoomName("Chat", id)).parent for id in ROOMS)}:
+        for file in folder.glob("*.*") if folder.exists() else ():
+            file.unlink()
 
 
 def _problems(image: Path, ledger: Ledger, seed: int) -> list[str]:
@@ -162,11 +176,17 @@ def _problems(image: Path, ledger: Ledger, seed: int) -> list[str]:
         problems.append(f"the runtime failed: {error!r}")
     for id in ROOMS:
         file = DataDir(image).room(RoomName("Chat", id))
-        if file.exists():
-            with contextlib.closing(sqlite3.connect(file)) as connection:
-                if connection.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
-                    problems.append(f"{id}: damaged after reopening")
+        if file.exists() and not _is_sound(file):
+            problems.append(f"{id}: damaged after reopening")
     return problems
+
+
+def _is_sound(file: Path) -> bool:
+    try:
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            return connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+    except sqlite3.DatabaseError:
+        return False
 
 
 async def _look(image: Path, ledger: Ledger, problems: list[str]) -> None:

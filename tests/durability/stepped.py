@@ -65,6 +65,8 @@ class SteppedThreads:
             self.under_way -= 1
         return work.outcome()
 
+    run_brief = run
+
     def point(self, kind: str, path: str) -> None:
         """Called by the disk as an event happens, in whatever thread that is."""
         job: _Job | None = getattr(_here, "job", None)

@@ -120,25 +120,6 @@ async def test_rule_19_after_an_unclean_stop_an_active_room_is_rehomed_before_it
         assert not again.where("rename", A + ".rehome")
 
 
-async def test_rule_19_what_a_kill_left_unsynced_is_durable_before_it_is_shown(open_rooms, disk, data, make_disk, threads, tasks):
-    async with open_rooms() as runtime:
-        await room(runtime, "a").post("0")
-        await room(runtime, "a").post("1")
-        hold = threads.hold("sync began", wal("a"))
-        await Callers(tasks, disk).start("unknown", room(runtime, "a").post("2"))
-        await hold.reached.wait()
-        world = killed(disk, data.parent / "killed")
-        hold.release()
-    again = make_disk(data.parent / "killed", None, world)
-    async with opened(data.parent / "killed", again) as runtime:
-        shown = await room(runtime, "a").ids()
-        assert shown == ["0", "1", "2"]
-        world.play(again.events)
-        write_image(world.image(Keep.NOTHING, Random(0)), data.parent / "cut")
-    async with opened(data.parent / "cut") as runtime:
-        assert await room(runtime, "a").ids() == shown
-
-
 async def test_rule_19_a_closed_room_is_not_rehomed(open_rooms, disk, data, make_disk):
     async with open_rooms(limits=ONE_PLACE) as runtime:
         await room(runtime, "a").post("0")

@@ -57,6 +57,13 @@ class Change(NamedTuple):
         content[self.offset : self.offset + len(data)] = data
 
 
+    def replaces(self, older: "Change") -> bool:
+        """Whether both are about the same bytes."""
+        if self.offset < 0:
+            return older.offset < 0 or older.offset + len(older.data) > self.size
+        return older.offset < self.offset + len(self.data) and self.offset < older.offset + len(older.data)
+
+
 @dataclass
 class Node:
     durable: bytearray = field(default_factory=bytearray)
@@ -67,6 +74,7 @@ class Node:
         for change in self.pending:
             if change.when < before:
                 change.onto(self.durable)
+                self.lost = [older for older in self.lost if not change.replaces(older)]
         self.pending = [change for change in self.pending if change.when >= before]
 
     def sync_failed(self, before: int) -> None:
@@ -77,14 +85,23 @@ class Node:
         content = bytearray(self.durable)
         if keep is Keep.NOTHING:
             return bytes(content)
-        for change in sorted(self.lost + self.pending, key=lambda change: change.when):
-            if keep is Keep.ALL:
-                change.onto(content)
-            elif chance.random() < 0.6:
-                sectors = (len(change.data) + SECTOR - 1) // SECTOR
-                torn = sectors > 1 and chance.random() < 0.2
-                change.onto(content, chance.randrange(1, sectors) * SECTOR if torn else None)
+        changes = sorted(self.lost + self.pending, key=lambda change: change.when)
+        if keep is Keep.SOME:
+            changes = _some_of(changes, chance)
+        for change in changes:
+            sectors = (len(change.data) + SECTOR - 1) // SECTOR
+            torn = keep is Keep.SOME and sectors > 1 and chance.random() < 0.1
+            change.onto(content, chance.randrange(1, sectors) * SECTOR if torn else None)
         return bytes(content)
+
+
+def _some_of(changes: list[Change], chance: Random) -> list[Change]:
+    """A disk writes in any order it likes: each change by itself, those before some moment, or only those after it."""
+    style = chance.randrange(5)
+    if style < 3:
+        return [change for change in changes if chance.random() < (0.1, 0.5, 0.9)[style]]
+    cut = chance.randrange(len(changes) + 1)
+    return changes[:cut] if style == 3 else changes[cut:]
 
 
 class World:
@@ -185,10 +202,12 @@ def world_of(image: dict[str, bytes | None]) -> World:
 
 
 def write_image(image: dict[str, bytes | None], directory: Path) -> None:
-    """Make a directory from an image. Shared memory never outlives its processes, and the lock is nobody's."""
-    directory.mkdir()
+    """Make a directory from an image, or fill one whose folders are there. Shared memory never outlives its processes."""
+    there = directory.exists()
+    directory.mkdir(exist_ok=True)
     for path, content in image.items():
         if content is None:
-            (directory / path).mkdir()
+            if not there or path.count("/") == 0:
+                (directory / path).mkdir(exist_ok=True)
         elif not path.endswith("-shm"):
             (directory / path).write_bytes(content)
