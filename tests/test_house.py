@@ -84,7 +84,9 @@ def test_what_a_package_offers_is_complete(package: object) -> None:
 
 
 def test_every_error_is_offered_at_the_front_door() -> None:
-    errors = {name for name, value in vars(actors.errors).items() if isinstance(value, type) and issubclass(value, actors.RoomsError)}
+    errors = {
+        name for name, value in vars(actors.errors).items() if isinstance(value, type) and issubclass(value, actors.RoomsError)
+    }
     assert errors <= set(durable_rooms.__all__)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from durable_rooms import Limits, RoomsError
 import durable_rooms
+from durable_rooms import Limits, RoomsError
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -19,7 +19,9 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def run(program: str, folder: Path) -> str:
     script = folder / "program.py"
     script.write_text(program)
-    done = subprocess.run([sys.executable, str(script)], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

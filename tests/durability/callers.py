@@ -93,7 +93,9 @@ def commit_place(disk: RecordingDisk, id: str, body: str) -> int:
 
 def syncs(disk: RecordingDisk, path: str) -> list[tuple[int, int]]:
     """Began and returned of every sync that made this file's contents durable."""
-    began = {event.token: place for place, event in enumerate(disk.events) if event.kind in ("sync began", "file system sync began")}
+    began = {
+        event.token: place for place, event in enumerate(disk.events) if event.kind in ("sync began", "file system sync began")
+    }
     return [
         (began[event.token], place)
         for place, event in enumerate(disk.events)

@@ -18,7 +18,8 @@ class Refused(Exception):
 
 class Chat(Actor):
     migrations: Sequence[str | Migration] = (
-        "CREATE TABLE messages (id TEXT PRIMARY KEY NOT NULL, body TEXT NOT NULL); CREATE TABLE tally (one INTEGER PRIMARY KEY, posts INTEGER NOT NULL);"
+        "CREATE TABLE messages (id TEXT PRIMARY KEY NOT NULL, body TEXT NOT NULL);"
+        "CREATE TABLE tally (one INTEGER PRIMARY KEY, posts INTEGER NOT NULL);"
         "INSERT INTO tally VALUES (1, 0)",
     )
     local_tables = frozenset({"drafts"})
@@ -68,7 +69,11 @@ class Chat(Actor):
 class GrownChat(Chat):
     """The same class, one release later."""
 
-    migrations = (*Chat.migrations, "ALTER TABLE messages ADD COLUMN likes INTEGER NOT NULL DEFAULT 0", "CREATE TABLE pins (id TEXT PRIMARY KEY NOT NULL)")
+    migrations = (
+        *Chat.migrations,
+        "ALTER TABLE messages ADD COLUMN likes INTEGER NOT NULL DEFAULT 0",
+        "CREATE TABLE pins (id TEXT PRIMARY KEY NOT NULL)",
+    )
 
 
 GrownChat.__name__ = "Chat"

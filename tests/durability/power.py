@@ -135,7 +135,17 @@ async def _call(disk: RecordingDisk, room: Room[Chat], chance: Random, id: str) 
 
 
 # -- the cuts ---------------------------------------------------------------------------------------------------------
-def _cut(path: Path, events: list[Event], world: World, ledger: Ledger, chance: Random, cuts: int, verdict: Verdict, where: str, seed: int) -> None:
+def _cut(
+    path: Path,
+    events: list[Event],
+    world: World,
+    ledger: Ledger,
+    chance: Random,
+    cuts: int,
+    verdict: Verdict,
+    where: str,
+    seed: int,
+) -> None:
     """Play the events, look at images on the way; world and ledger end where the events do."""
     places = _places(events, chance, cuts)
     for place, event in enumerate(events):
@@ -156,13 +166,17 @@ def _places(events: list[Event], chance: Random, count: int) -> list[int]:
     """Where to cut: anywhere, with syncs in flight, and just after replies, where a promise is youngest."""
     born = next(place for place, event in enumerate(events) if event.path.startswith("rooms/") and ".db" in event.path)
     anywhere = list(range(born, len(events)))
-    in_flight = [place for place in anywhere if events[place].kind in ("sync returned", "file system sync returned") and events[place].by == "ours"]
+    in_flight = [
+        place
+        for place in anywhere
+        if events[place].kind in ("sync returned", "file system sync returned") and events[place].by == "ours"
+    ]
     replied = [place + 1 for place in anywhere[:-1] if events[place].kind == "reply"]
     return sorted({chance.choice(chance.choice([anywhere, in_flight or anywhere, replied or anywhere])) for _ in range(count)})
 
 
 def _empty(image: Path) -> None:
-    """Remove the files. The folders stay: all are durable before the first room is born, and making 257 costs more than the rest."""
+    """Remove the files. The folders stay: all are durable before the first birth, and making 257 costs more than the rest."""
     for folder in {image, image / "litter", *(DataDir(image).room(RoomName("Chat", id)).parent for id in ROOMS)}:
         for file in folder.glob("*.*") if folder.exists() else ():
             file.unlink()

@@ -1,4 +1,4 @@
-"""A disk that writes down what happens to it, SQLite's own writes and syncs included, in one ordered list; and that fails on demand.
+"""A disk that writes down what happens to it, SQLite's own writes and syncs included, in one list; and that fails on demand.
 
 Our operations are recorded by the methods of `Disk`, SQLite's by an apsw VFS. Tests add replies, so that the order
 write < sync began < sync returned < reply can be read off one list.
@@ -63,8 +63,10 @@ class RecordingDisk(Disk):
     def reply(self, what: str) -> None:
         self.note("reply", other=what)
 
-    def fail(self, kind: str, pattern: str = "*", *, code: int = errno.EIO, by: str | None = None, first: int = 1, times: float = 1) -> Fault:
-        """Let operations fail, see Fault. Kinds: sync, directory sync, file system sync, write, truncate, open, rename, unlink, copy."""
+    def fail(
+        self, kind: str, pattern: str = "*", *, code: int = errno.EIO, by: str | None = None, first: int = 1, times: float = 1
+    ) -> Fault:
+        """Let operations fail (Fault). Kinds: sync, directory sync, file system sync, write, truncate, open, rename, unlink, copy."""
         fault = Fault(kind, pattern, code, by, first, times)
         self.faults.append(fault)
         return fault
@@ -84,7 +86,18 @@ class RecordingDisk(Disk):
     def relative(self, path: str | Path) -> str:
         return os.path.relpath(path, self.root)
 
-    def note(self, kind: str, path: str = "", *, by: str = "ours", node: int = 0, token: int = 0, offset: int = 0, data: bytes = b"", other: str = "") -> None:
+    def note(
+        self,
+        kind: str,
+        path: str = "",
+        *,
+        by: str = "ours",
+        node: int = 0,
+        token: int = 0,
+        offset: int = 0,
+        data: bytes = b"",
+        other: str = "",
+    ) -> None:
         self.events.append(Event(kind, path, by, node, token, offset, data, other))
         if self._threads is not None:
             self._threads.point(kind, path)

@@ -8,6 +8,7 @@ sync that begins and ends at once, nothing can be committed, closed or broken be
 import threading
 from collections.abc import Callable
 from fnmatch import fnmatch
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -74,7 +75,7 @@ class SteppedThreads:
             return
         for hold in self._holds:
             if hold.takes(kind, path):
-                job.stop(lambda: _wait_for(hold))
+                job.stop(partial(_wait_for, hold))
                 return
         if self._chance is not None and self._chance.random() < 0.2:
             steps = self._chance.randrange(1, 30)

@@ -21,7 +21,10 @@ def durable_before(disk: RecordingDisk, kind: str, path: str, since: int, reply:
     """Whether a sync of this kind began after `since` and returned before the reply."""
     began = {event.token: place for place, event in enumerate(disk.events) if event.kind == f"{kind} began"}
     return any(
-        event.kind == f"{kind} returned" and event.path == path and since < began[event.token] and place < reply_place(disk, reply)
+        event.kind == f"{kind} returned"
+        and event.path == path
+        and since < began[event.token]
+        and place < reply_place(disk, reply)
         for place, event in enumerate(disk.events)
     )
 

@@ -81,7 +81,9 @@ async def test_rule_18_at_close_the_row_holds_the_files_position(open_rooms, dis
     catalog.close()
 
 
-async def test_rule_18_at_a_start_after_a_kill_active_rooms_are_candidates_and_closed_ones_have_their_position(open_rooms, disk, data):
+async def test_rule_18_at_a_start_after_a_kill_active_rooms_are_candidates_and_closed_ones_have_their_position(
+    open_rooms, disk, data
+):
     async with open_rooms(limits=Limits(open_rooms_max=2)) as runtime:
         for id in ("a", "b", "c"):  # the third takes the first one's place
             await room(runtime, id).post("0")
@@ -140,7 +142,9 @@ async def test_rule_19_after_a_clean_stop_nothing_is_rehomed(open_rooms, disk):
     assert not disk.where("rename")
 
 
-async def test_rule_20_a_file_ahead_of_its_row_is_active_in_a_round_before_anything_is_shown(open_rooms, disk, data, threads, tasks):
+async def test_rule_20_a_file_ahead_of_its_row_is_active_in_a_round_before_anything_is_shown(
+    open_rooms, disk, data, threads, tasks
+):
     async with open_rooms() as runtime:
         await room(runtime, "a").post("0")
     with sqlite3.connect(data / A) as foreign:

@@ -66,7 +66,9 @@ async def test_rule_25_a_failed_header_sync_makes_the_outcome_unknown_and_the_ro
         await a.post("0")
         await a.post("1", "x" * 200_000)
         await wait_all_tasks_blocked()
-        assert disk.where("sync returned", A, by="sqlite")  # checkpointed: the next COMMIT begins the WAL again and syncs its header
+        assert disk.where(
+            "sync returned", A, by="sqlite"
+        )  # checkpointed: the next COMMIT begins the WAL again and syncs its header
         disk.fail("sync", wal("a"), by="sqlite")
         with pytest.raises(OutcomeUnknown):
             await a.post("2")
@@ -75,7 +77,9 @@ async def test_rule_25_a_failed_header_sync_makes_the_outcome_unknown_and_the_ro
         assert disk.where("rename", wal("a") + ".rehome")
 
 
-async def test_rule_25_an_unknown_commit_beside_a_newborns_round_leaves_no_proven_row_without_a_file(open_rooms, disk, threads, tasks, data):
+async def test_rule_25_an_unknown_commit_beside_a_newborns_round_leaves_no_proven_row_without_a_file(
+    open_rooms, disk, threads, tasks, data
+):
     async with open_rooms() as runtime:
         a = room(runtime, "a")
         callers = Callers(tasks, disk)

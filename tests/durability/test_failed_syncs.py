@@ -61,7 +61,7 @@ async def test_rule_21_the_connection_is_not_used_again_and_the_wal_is_rehomed_b
     copied = disk.where("sync returned", wal("a") + ".rehome")[0]
     named = next(place for place in disk.where("directory sync returned", A.rpartition("/")[0]) if place > renamed)
     opened_again = next(place for place in disk.where("open", A, by="sqlite") if place > failed)
-    closed = [place for place in disk.where("close", A, by="sqlite") if place > failed][0]
+    closed = next(place for place in disk.where("close", A, by="sqlite") if place > failed)
     assert failed < closed < copied < renamed < named < opened_again
 
 

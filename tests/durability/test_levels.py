@@ -1,6 +1,5 @@
 """Rules 4, 5, 11 to 13 and 15: a WAL's descriptor, hibernation, `synchronous`, and checkpoints."""
 
-
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -97,7 +96,9 @@ async def test_rule_05_a_room_hibernates_only_when_everything_is_durable_and_nob
     assert_durable_before_reply(disk, "a", "body-one", "write")
 
 
-async def test_rule_11_a_newborn_is_at_off_until_its_first_round_returns_and_at_normal_from_then_on(open_rooms, disk, threads, tasks):
+async def test_rule_11_a_newborn_is_at_off_until_its_first_round_returns_and_at_normal_from_then_on(
+    open_rooms, disk, threads, tasks
+):
     async with open_rooms() as runtime:
         callers = Callers(tasks, disk)
         hold = threads.hold("directory sync began", FOLDER)
@@ -121,18 +122,19 @@ async def test_rule_11_a_wake_that_makes_its_wal_is_at_off_until_its_first_round
         await callers.start("write", room(runtime, "a").post("1"))
         await hold.reached.wait()
         assert level(runtime) == OFF
-        assert not [place for place in disk.where("sync began", wal("a"), by="sqlite") if place > disk.where("create", wal("a"))[-1]]
+        assert not [
+            place for place in disk.where("sync began", wal("a"), by="sqlite") if place > disk.where("create", wal("a"))[-1]
+        ]
         hold.release()
         await wait_all_tasks_blocked()
         assert level(runtime) == NORMAL
 
 
 async def test_rule_11_slices_of_a_running_handler_are_at_normal_after_the_first_round(open_rooms, disk, autojump_clock):
-    async with open_rooms() as runtime:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(room(runtime, "a").post_twice, "1", "2", 5.0)
-            await trio.sleep(1)
-            assert level(runtime) == NORMAL
+    async with open_rooms() as runtime, trio.open_nursery() as nursery:
+        nursery.start_soon(room(runtime, "a").post_twice, "1", "2", 5.0)
+        await trio.sleep(1)
+        assert level(runtime) == NORMAL
 
 
 async def test_rule_11_a_wal_that_was_there_is_written_at_normal(open_rooms, disk, data, make_disk):
@@ -177,7 +179,9 @@ async def test_rule_12_checkpoints_and_closes_sync_wal_then_database_on_a_connec
         # Only then may the WAL begin again or go.
         if how == "while open":
             await room(runtime, "a").post("3")
-            gone = next(place for place in disk.where("write", wal("a")) if place >= wal_synced and disk.events[place].offset == 0)
+            gone = next(
+                place for place in disk.where("write", wal("a")) if place >= wal_synced and disk.events[place].offset == 0
+            )
         else:
             gone = next(place for place in disk.where("truncate", wal("a")) if place >= ready)
         assert database_synced < gone

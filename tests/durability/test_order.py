@@ -5,7 +5,17 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from durable_rooms import CallFailed, Limits, OutcomeUnknown
-from tests.durability.callers import Callers, assert_durable_before_reply, commit_place, covering_sync, recorded, reply_place, room, syncs, wal
+from tests.durability.callers import (
+    Callers,
+    assert_durable_before_reply,
+    commit_place,
+    covering_sync,
+    recorded,
+    reply_place,
+    room,
+    syncs,
+    wal,
+)
 from tests.durability.chat import Refused
 
 FEW = "sync began"
@@ -185,7 +195,13 @@ async def test_rule_03_turns_go_on_while_a_sync_is_in_flight(open_rooms, disk, t
             await callers.start(str(number), a.post(str(number), f"body-{number}"))
         await hold.reached.wait()
         in_flight = disk.where(FEW, wal("a"))[-1]
-        assert [commit_place(disk, "a", f"body-{number}") > in_flight for number in range(1, 6)] == [False, True, True, True, True]
+        assert [commit_place(disk, "a", f"body-{number}") > in_flight for number in range(1, 6)] == [
+            False,
+            True,
+            True,
+            True,
+            True,
+        ]
         before = len(syncs(disk, wal("a")))
         hold.release()
         await wait_all_tasks_blocked()
@@ -193,7 +209,9 @@ async def test_rule_03_turns_go_on_while_a_sync_is_in_flight(open_rooms, disk, t
         assert len(syncs(disk, wal("a"))) - before == 1  # one more round for the four
 
 
-async def test_rule_03_each_slice_of_an_async_handler_belongs_to_the_turn_in_which_it_ran(open_rooms, disk, threads, tasks, autojump_clock):
+async def test_rule_03_each_slice_of_an_async_handler_belongs_to_the_turn_in_which_it_ran(
+    open_rooms, disk, threads, tasks, autojump_clock
+):
     async with open_rooms() as runtime:
         a = room(runtime, "a")
         await a.post("0")
@@ -232,7 +250,9 @@ async def test_rule_03_the_reply_of_an_async_handler_waits_for_what_it_read(open
     assert_durable_before_reply(disk, "a", "body-two", "slow")
 
 
-async def test_rule_03_when_a_sync_fails_every_turn_beyond_the_last_good_round_is_unknown_together(open_rooms, disk, threads, tasks):
+async def test_rule_03_when_a_sync_fails_every_turn_beyond_the_last_good_round_is_unknown_together(
+    open_rooms, disk, threads, tasks
+):
     async with open_rooms() as runtime:
         a = room(runtime, "a")
         await a.post("0")

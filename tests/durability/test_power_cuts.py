@@ -60,7 +60,11 @@ def certify_at_the_end_of_the_round(monkeypatch):
 def no_directory_in_the_round(monkeypatch):
     in_thread = syncer.Syncer._sync_in_thread
     monkeypatch.setattr(syncer, "SYNC_EACH_MAX", 1_000)  # a syncfs would cover the names
-    monkeypatch.setattr(syncer.Syncer, "_sync_in_thread", lambda self, work, catalog: in_thread(self, [(target, fds, None) for target, fds, _ in work], catalog))
+    monkeypatch.setattr(
+        syncer.Syncer,
+        "_sync_in_thread",
+        lambda self, work, catalog: in_thread(self, [(target, fds, None) for target, fds, _ in work], catalog),
+    )
 
 
 def no_newborn_database_in_the_round(monkeypatch):
@@ -120,7 +124,9 @@ async def bad_images_after_a_restarted_wal(open_rooms, disk, threads, tasks, pat
     bad = 0
     for number in range(count):
         image = world.image(Keep.SOME, chance)
-        write_image({name: content for name, content in image.items() if path_of("a").startswith(name) or name == wal("a")}, path / "cut")
+        write_image(
+            {name: content for name, content in image.items() if path_of("a").startswith(name) or name == wal("a")}, path / "cut"
+        )
         bad += not _is_whole(path / "cut" / path_of("a"), {"0", "1", "2", "3"})
     return bad
 
@@ -165,7 +171,9 @@ async def lost_after_a_kill_and_a_cut(open_rooms, disk, threads, tasks, make_dis
         return set(shown) - set(await room(runtime, "a").ids())
 
 
-async def test_rule_19_what_a_kill_left_unsynced_is_durable_before_it_is_shown(open_rooms, disk, threads, tasks, make_disk, tmp_path):
+async def test_rule_19_what_a_kill_left_unsynced_is_durable_before_it_is_shown(
+    open_rooms, disk, threads, tasks, make_disk, tmp_path
+):
     assert await lost_after_a_kill_and_a_cut(open_rooms, disk, threads, tasks, make_disk, tmp_path) == set()
 
 

@@ -56,7 +56,6 @@ class Change(NamedTuple):
             content.extend(bytes(self.offset - len(content)))
         content[self.offset : self.offset + len(data)] = data
 
-
     def replaces(self, older: "Change") -> bool:
         """Whether both are about the same bytes."""
         if self.offset < 0:
@@ -176,7 +175,9 @@ class World:
         for path, bindings in self._renames.items():
             if keep is Keep.NOTHING:
                 continue
-            node = bindings[-1][1] if keep is Keep.ALL else chance.choice([self._durable.get(path), *(node for _, node in bindings)])
+            node = (
+                bindings[-1][1] if keep is Keep.ALL else chance.choice([self._durable.get(path), *(node for _, node in bindings)])
+            )
             if node is None:
                 names.pop(path, None)
             else:

@@ -1,6 +1,6 @@
 """The replica deleted, foreign, damaged, locked, full or fed with rows it cannot take. Rooms never notice."""
 
-# ruff: noqa: ASYNC110, ASYNC240 (small files of the test, and virtual time)
+# ruff: noqa: ASYNC110 (small files of the test, and virtual time)
 
 import logging
 from pathlib import Path

@@ -25,7 +25,7 @@ def left_cleanly(path: Path) -> bool:
 async def test_what_the_body_raises_leaves_as_it_is_and_the_stop_is_clean(
     error: BaseException, tmp_path: Path, autojump_clock
 ) -> None:
-    with pytest.raises(type(error)) as caught:  # noqa: PT012 - the block is what is tested
+    with pytest.raises(type(error)) as caught:
         async with open_test_runtime(ChatRoom, path=tmp_path) as runtime:
             await runtime.room(ChatRoom, "a").post("kept")
             raise error

@@ -33,7 +33,7 @@ async def test_a_commit_of_another_process_is_seen(autojump_clock) -> None:
             "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
             "c.execute(\"INSERT INTO messages (body) VALUES ('theirs')\"); c.commit(); c.close()"
         )
-        subprocess.run([sys.executable, "-c", program, str(path_of(runtime, room))], check=True)  # noqa: ASYNC221
+        subprocess.run([sys.executable, "-c", program, str(path_of(runtime, room))], check=True)
         assert await room.bodies() == ["ours", "theirs"]
         assert await room.post("more") == 3
 

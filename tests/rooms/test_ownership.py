@@ -30,7 +30,7 @@ async def opened(path: Path) -> None:
 
 
 async def test_a_second_process_is_refused_with_the_first_ones_pid(tmp_path: Path, autojump_clock) -> None:
-    with subprocess.Popen(  # noqa: ASYNC220 - the other process is the test's world, not its work
+    with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
         stdin=subprocess.PIPE,
@@ -49,7 +49,7 @@ async def test_a_second_process_is_refused_with_the_first_ones_pid(tmp_path: Pat
 
 
 async def test_a_killed_owner_leaves_the_directory_to_the_next(tmp_path: Path, autojump_clock) -> None:
-    with subprocess.Popen(  # noqa: ASYNC220
+    with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
         stdin=subprocess.PIPE,
@@ -124,7 +124,7 @@ async def test_an_unfit_directory_is_refused_with_its_path_and_left_as_it_is(unf
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
 async def test_a_directory_that_may_not_be_written_is_refused(tmp_path: Path, autojump_clock) -> None:
-    tmp_path.chmod(0o500)  # noqa: ASYNC240 - a test's own preparation
+    tmp_path.chmod(0o500)
     with pytest.raises(DiskUnfit, match="Permission denied"):
         await opened(tmp_path / "data")
 
