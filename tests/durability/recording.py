@@ -66,7 +66,7 @@ class RecordingDisk(Disk):
     def fail(
         self, kind: str, pattern: str = "*", *, code: int = errno.EIO, by: str | None = None, first: int = 1, times: float = 1
     ) -> Fault:
-        """Let operations fail (Fault). Kinds: sync, directory sync, file system sync, write, truncate, open, rename, unlink, copy."""
+        """Let operations fail (Fault). Kinds: (directory, file system) sync, write, truncate, open, rename, unlink, copy."""
         fault = Fault(kind, pattern, code, by, first, times)
         self.faults.append(fault)
         return fault
