@@ -128,9 +128,9 @@ class Activation:
     def position(self) -> Position:
         return Position(self.storage.epoch, self.storage.transaction.seq)
 
-    def commit_now(self) -> GateCommit:
+    def commit_now(self, *, reading: bool = False) -> GateCommit:
         """The newest commit that anybody may have seen, another program's included (rules 26, 34)."""
-        if not self.broken and self.storage.transaction.look_for_foreign_commit():
+        if not self.broken and self.storage.transaction.look_for_foreign_commit(reading=reading):
             self.committed(wrote=True)
         return GateCommit(self.gate)
 

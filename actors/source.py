@@ -13,7 +13,7 @@ from actors.gate import NEVER
 from actors.names import RoomName
 from actors.seat import Seat
 from actors.sql import SQLValue, internal
-from actors.transaction import Schemas, Transaction
+from actors.transaction import Schemas
 
 COLLECT_ENTRIES_ON_LOOP_MAX = 4_000  # 5 ms of the loop; more is read in a worker thread
 
@@ -40,22 +40,16 @@ class RoomSource:
     async def collect(self, after: int) -> Changes:
         activation = self._seats.seated(self.name)
         if activation is not None and not activation.broken and _is_short(activation, after):
-            return self._collect_on_loop(activation, after)
+            return self._changes(activation, after)
         seat = self._seats.seat(self.name)
         async with seat.visit() as activation:
             if _is_short(activation, after):
-                return self._collect_on_loop(activation, after)
+                return self._changes(activation, after)
             async with seat.lock:
                 local = seat.actor_class.actor.local_tables
                 changes = await self._seats.doors.threads.run(self._changes_in_lane, activation.storage.path, local, after)
             changes.commit = activation.commit_now()  # after the reading, on the loop: it covers all that was read (rule 26)
             return changes
-
-    def _collect_on_loop(self, activation: Activation, after: int) -> Changes:
-        activation.commit_now()  # another program may have changed the schema that the reading relies on
-        changes = self._changes(activation.storage.transaction, after)
-        changes.commit = activation.commit_now()
-        return changes
 
     @asynccontextmanager
     async def copy(self) -> AsyncGenerator[RoomCopy]:
@@ -81,16 +75,20 @@ class RoomSource:
         if activation is not None and activation.storage.transaction.new_epoch is None:
             activation.storage.transaction.new_epoch = activation.storage.epoch + 1
 
-    def _changes(self, transaction: Transaction, after: int) -> Changes:
-        """On the room's own connection, between turns: four statements."""
+    def _changes(self, activation: Activation, after: int) -> Changes:
+        """On the room's own connection, between turns: four statements, at one moment of the room."""
+        transaction = activation.storage.transaction
         connection = transaction.connection
         internal(connection, "BEGIN")
         try:
             bounds = capture.bounds(connection)
+            commit = activation.commit_now(reading=True)  # covers all that is read here, another program's commit included
             tables = capture.extract(connection, transaction.extractions, after)
         finally:
             internal(connection, "COMMIT")
-        return self._found(tables, transaction.schema.replicated, transaction.timeline, bounds, after)
+        changes = self._found(tables, transaction.schema.replicated, transaction.timeline, bounds, after)
+        changes.commit = commit
+        return changes
 
     def _changes_in_lane(self, path: Path, local: frozenset[str], after: int) -> Changes:
         """The same on a connection of its own, for a long outbox. Blocks; the loop may commit turns meanwhile."""

@@ -143,10 +143,14 @@ class Transaction:
         self._trimmed = min(self.acknowledged, self.seq)
         capture.trim(self.connection, self._trimmed)
 
-    def look_for_foreign_commit(self) -> bool:
-        """Between turns: whether another program has committed since; a follower may have read it (rule 34)."""
+    def look_for_foreign_commit(self, *, reading: bool) -> bool:
+        """Between turns: whether another program has committed since; a follower may have read it (rule 34).
+
+        `reading`: a read transaction is open and has read something; else this begins one.
+        """
         connection = self.connection
-        internal(connection, "SELECT 1 FROM _room")
+        if not reading:
+            internal(connection, "SELECT 1 FROM _room")
         if connection.data_version() == self._version:
             return False
         self._version = connection.data_version()
