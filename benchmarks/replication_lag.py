@@ -26,7 +26,8 @@ from durable_rooms import Room, Runtime
 
 NAME = "replication_lag"
 WATCHED_PER_SECOND = 200  # posts that are looked for: enough for a p99, too few to weigh
-FIRST_SHARE, STEP = 0.2, 1.2  # of the closed loop's rate, where the search begins; how much each step adds
+FIRST_SHARE, STEP = 0.2, 1.25  # of the closed loop's rate, where the search begins; how much each step adds
+KEEPS_UP_SHARE_MIN = 0.9  # of the calls that are asked for, made in time
 KEEPS_UP_SECONDS_MAX = 0.1  # replies' p99 at a rate that the runtime keeps up with; beyond saturation it is seconds
 
 
@@ -71,11 +72,11 @@ def _records(case: str, rate: float, load: Load, lags: list[float], *, target: b
 
 
 async def _saturation(bench: Bench, runtime: Runtime, rooms: list[Room[ChatRoom]], closed: float) -> float:
-    """The highest open-loop rate, in steps of a fifth, at which replies keep up."""
+    """The highest open-loop rate, in steps of a quarter, at which replies keep up."""
     rate = closed * FIRST_SHARE
-    while rate < closed * 2:
+    while rate < closed:
         load, _ = await _at_rate(bench, runtime, rooms, rate * STEP, bench.size.seconds)
-        if percentile(load.latencies, 99) > KEEPS_UP_SECONDS_MAX:
+        if load.per_second < KEEPS_UP_SHARE_MIN * rate * STEP or percentile(load.latencies, 99) > KEEPS_UP_SECONDS_MAX:
             break
         rate *= STEP
     return rate
