@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from os import PathLike
 
 import actors
-from actors import Actor, DataDir, Doors, Limits, NoFollower
-from actors.catalog import Catalog
-from actors.follower import Follower
+from actors import Actor, Doors, Limits, NoFollower
 from replication import ReplicaStatus, Replicator, SQLiteReplica
 
 
@@ -22,18 +20,9 @@ class Status(actors.RuntimeStatus):
 class Runtime(actors.Runtime):
     """Rooms of one data directory, and their replica."""
 
-    def __init__(
-        self,
-        directory: DataDir,
-        catalog: Catalog,
-        file_system_fd: int,
-        actors: Sequence[type[Actor]],
-        follower: Follower,
-        limits: Limits,
-        doors: Doors,
-    ) -> None:
-        super().__init__(directory, catalog, file_system_fd, actors, follower, limits, doors)
-        self._replicators = (follower,) if isinstance(follower, Replicator) else ()
+    @property
+    def _replicators(self) -> tuple[Replicator, ...]:
+        return (self.follower,) if isinstance(self.follower, Replicator) else ()
 
     async def replicated(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the deadline is part of the error's text
         """Wait until everything acknowledged so far is in the replica (for tests and scripts). Returns at once without replicas.
