@@ -18,6 +18,7 @@ from actors.errors import (
     CallFailed,
     CallRefused,
     DataDirInUse,
+    DeadlineExceeded,
     DiskFailed,
     DiskUnfit,
     ManyRows,
@@ -29,6 +30,7 @@ from actors.errors import (
     ReplicationLate,
     RoomIdInvalid,
     RoomLocked,
+    RoomQuarantined,
     RoomsError,
     RoomUnfit,
     RuntimeClosed,
@@ -57,6 +59,7 @@ from actors.follower import (
 )
 from actors.house import open_house
 from actors.limits import Limits
+from actors.listing import RoomInfo
 from actors.migration import Migration
 from actors.names import DataDir, RoomName
 from actors.room import Reply, Room
@@ -75,6 +78,7 @@ __all__ = [
     "Commit",
     "DataDir",
     "DataDirInUse",
+    "DeadlineExceeded",
     "Disk",
     "DiskFailed",
     "DiskUnfit",
@@ -98,8 +102,10 @@ __all__ = [
     "Room",
     "RoomCopy",
     "RoomIdInvalid",
+    "RoomInfo",
     "RoomLocked",
     "RoomName",
+    "RoomQuarantined",
     "RoomUnfit",
     "Rooms",
     "RoomsError",

@@ -1,10 +1,19 @@
 """The catalog: every room of a data directory, with what a start after a crash must know of it.
 
-Written in the same rounds as the rooms (rule 17): changes wait in memory, the syncer commits them as a round begins, and the
-catalog's WAL joins that round. It can be made again from the room files; nothing has to be believed that the rooms deny.
+Which writes must join a round (rule 17), and why:
+
+    a new room's row                 before its first reply, or a crash would lose sight of the room
+    active = 1                       before the first reply to a write of an activation, or a crash would not drain it
+    sick                             before the damaged file is moved, or a crash in between would look like a lost file
+    proven = 1                       with any later round (rule 9); lost, the room is judged once more
+    active = 0, epoch, seq, bytes …  with any later round; lost, the room is opened and drained once more than needed
+
+Changes wait in memory, the syncer commits them as a round begins, and the catalog's WAL joins that round. The catalog can be made
+again from the room files (`rebuild`); nothing has to be believed that the rooms deny.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,33 +22,61 @@ import apsw
 from actors.disk import Disk
 from actors.errors import DiskUnfit, RoomUnfit
 from actors.follower import Position
+from actors.limits import ROOM_ID_BYTES_MAX
 from actors.names import RoomName, room_file
 from actors.rehome import wal_of
-from actors.sql import internal, internal_many
+from actors.sql import SQLValue, internal, internal_many
 from actors.storage import checkpoint, set_pragmas
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS rooms (
     actor TEXT NOT NULL, id TEXT NOT NULL, file TEXT NOT NULL,
     active INTEGER NOT NULL, proven INTEGER NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
     PRIMARY KEY (actor, id)) WITHOUT ROWID"""
+_SCHEMA_2 = (  # added to a catalog of format 1 as it is opened
+    "ALTER TABLE rooms ADD COLUMN version INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE rooms ADD COLUMN created REAL NOT NULL DEFAULT 0.0",
+    "ALTER TABLE rooms ADD COLUMN last_active REAL NOT NULL DEFAULT 0.0",
+    "ALTER TABLE rooms ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE rooms ADD COLUMN sick TEXT",
+    "CREATE TABLE classes (actor TEXT PRIMARY KEY, module TEXT NOT NULL, version INTEGER NOT NULL)",
+)
+FORMAT = 2  # 1 had neither the columns nor the table of _SCHEMA_2
 
-_COLUMNS = "actor, id, active, proven, epoch, seq"
-_UPSERT = """INSERT INTO rooms (actor, id, file, active, proven, epoch, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (actor, id) DO UPDATE SET
-    active = excluded.active, proven = excluded.proven, epoch = excluded.epoch, seq = excluded.seq"""
+_COLUMNS = "actor, id, active, proven, epoch, seq, version, created, last_active, bytes, sick"
+_UPSERT = """INSERT INTO rooms (actor, id, file, active, proven, epoch, seq, version, created, last_active, bytes, sick)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (actor, id) DO UPDATE SET active = excluded.active, proven = excluded.proven, epoch = excluded.epoch,
+    seq = excluded.seq, version = excluded.version, created = excluded.created, last_active = excluded.last_active,
+    bytes = excluded.bytes, sick = excluded.sick"""
 
 APPLICATION_ID = 0x64726361  # "drca"
 WAL_BYTES_MAX = 4 * 1024 * 1024  # as a room's: keeps the re-home of an unclean start short
+PAGE_ROOMS_MAX = 1_000  # of a listing, read on the loop: 2 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One room. `active`: it may hold commits that a crash must find. `proven`: its birth is durable (rule 9)."""
+    """One room, as of its last change here.
+
+    Attributes:
+      active: it may hold commits that a crash must find.
+      proven: its birth is durable (rule 9).
+      position: where its outbox stood when it last left memory, or where its present activation began to write.
+      version: its migrations, when it last left memory (0: not known, of format 1).
+      created: Unix seconds, 0.0 if not known. last_active: when it last began to write or left memory.
+      bytes: database and WAL, when it last left memory.
+      sick: why its file was moved to quarantine; None for every other room.
+    """
 
     name: RoomName
     active: bool
     proven: bool
     position: Position
+    version: int = 0
+    created: float = 0.0
+    last_active: float = 0.0
+    bytes: int = 0
+    sick: str | None = None
 
 
 class Catalog:
@@ -82,11 +119,34 @@ class Catalog:
         rows = internal(self._connection, f"SELECT {_COLUMNS} FROM rooms WHERE actor = ? AND id = ?", name)  # noqa: S608 - constant
         return _entry(*rows[0]) if rows else None
 
-    def __iter__(self) -> Iterator[Entry]:
-        """Every room, as committed here; reads at once."""
-        for row in internal(self._connection, f"SELECT {_COLUMNS} FROM rooms"):  # noqa: S608 - constant
-            entry = _entry(*row)
-            yield self._waiting.get(entry.name, entry)
+    def page(self, actor: str, *, prefix: str = "", after: str = "", limit: int = PAGE_ROOMS_MAX) -> list[Entry]:
+        """Rooms of one class in the order of their ids (by bytes of UTF-8), from the first behind `after`; 2 µs a room."""
+        query = f"SELECT {_COLUMNS} FROM rooms WHERE actor = ? AND id > ? AND id >= ? AND id < ? ORDER BY id LIMIT ?"  # noqa: S608 - constant
+        rows = internal(self._connection, query, (actor, after, prefix, _end_of(prefix), limit))
+        entries = [_entry(*row) for row in rows]
+        return [self._waiting.get(entry.name, entry) for entry in entries]
+
+    def entries(self) -> Iterator[Entry]:
+        """Every room as committed here, in the order of (actor, id). On its own connection: a worker thread may read, too."""
+        connection = self._disk.connect(self._path, read_only=True)
+        try:
+            rows: Iterable[tuple[SQLValue, ...]] = connection.execute(f"SELECT {_COLUMNS} FROM rooms ORDER BY actor, id")  # noqa: S608
+            for row in rows:
+                yield _entry(*row)
+        finally:
+            connection.close(True)
+
+    def count(self) -> int:
+        return internal(self._connection, "SELECT count(*) FROM rooms")[0][0]
+
+    def note_classes(self, classes: Iterable[tuple[str, str, int]]) -> None:
+        """Where each class was found (module) and its newest version, for the command line. Needs no round."""
+        internal_many(
+            self._connection,
+            "INSERT INTO classes (actor, module, version) VALUES (?, ?, ?)"
+            " ON CONFLICT (actor) DO UPDATE SET module = excluded.module, version = excluded.version",
+            classes,
+        )
 
     def put(self, entry: Entry) -> None:
         """Change a row with the next round. The caller asks the syncer for one if a reply depends on it."""
@@ -103,6 +163,18 @@ class Catalog:
         if entry is not None and not entry.proven:
             self.put(replace(entry, proven=True))
 
+    @contextmanager
+    def writing(self) -> Generator[apsw.Connection]:
+        """One transaction on the catalog, for `add`."""
+        internal(self._connection, "BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+            internal(self._connection, "COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                internal(self._connection, "ROLLBACK")
+            raise
+
     def commit(self) -> bool:
         """Commit what waits; True if there was anything. Its durability is the caller's round.
 
@@ -111,18 +183,8 @@ class Catalog:
         """
         if not self._waiting:
             return False
-        internal(self._connection, "BEGIN IMMEDIATE")
-        try:
-            rows = [
-                (entry.name.actor, entry.name.id, room_file(entry.name), entry.active, entry.proven, *entry.position)
-                for entry in self._waiting.values()
-            ]
-            internal_many(self._connection, _UPSERT, rows)
-            internal(self._connection, "COMMIT")
-        except apsw.Error:
-            if self._connection.in_transaction:
-                internal(self._connection, "ROLLBACK")
-            raise
+        with self.writing() as connection:
+            add(connection, self._waiting.values())
         self._waiting.clear()
         return True
 
@@ -145,21 +207,31 @@ class Catalog:
         self._disk.close(self.wal_fd)
 
 
+def add(connection: apsw.Connection, entries: Iterable[Entry]) -> None:
+    """Write rows straight into a catalog; the caller holds the transaction."""
+    internal_many(connection, _UPSERT, (_row(entry) for entry in entries))
+
+
 def _make_ready(disk: Disk, connection: apsw.Connection, path: Path) -> int:
     """Check the catalog, make it if it is new, and make that durable; returns a descriptor of its WAL."""
     stamp = internal(connection, "PRAGMA application_id")[0][0]
     tables = internal(connection, "SELECT count(*) FROM sqlite_schema")[0][0]
+    format = internal(connection, "PRAGMA user_version")[0][0] or 1
     if tables and stamp != APPLICATION_ID:
         raise DiskUnfit(
             f"{path} is a database, but not a catalog of rooms. Nothing was written; move it away or choose another directory."
+        )
+    if format > FORMAT:
+        raise DiskUnfit(
+            f"{path} has format {format}, written by a newer version of durable-rooms; this one knows {FORMAT}. Nothing was "
+            "written; run the newer version."
         )
     set_pragmas(connection, synchronous="FULL")
     internal(connection, "SELECT count(*) FROM sqlite_schema")  # the first read makes the WAL
     wal_fd = disk.open(wal_of(path))
     try:
-        if not tables:
-            internal(connection, f"PRAGMA application_id = {APPLICATION_ID}")
-            internal(connection, _SCHEMA)
+        if not tables or format < FORMAT:
+            _make_tables(connection)
         disk.sync_data(wal_fd)
         disk.sync_directory(path.parent)
         set_pragmas(connection, synchronous="NORMAL")
@@ -169,5 +241,26 @@ def _make_ready(disk: Disk, connection: apsw.Connection, path: Path) -> int:
     return wal_fd
 
 
-def _entry(actor: str, id: str, active: int, proven: int, epoch: int, seq: int) -> Entry:
-    return Entry(RoomName(actor, id), bool(active), bool(proven), Position(epoch, seq))
+def _make_tables(connection: apsw.Connection) -> None:
+    """Of a new catalog or one of format 1, in one transaction."""
+    internal(connection, "BEGIN IMMEDIATE")
+    internal(connection, f"PRAGMA application_id = {APPLICATION_ID}")
+    internal(connection, f"PRAGMA user_version = {FORMAT}")
+    for statement in (_SCHEMA, *_SCHEMA_2):
+        internal(connection, statement)
+    internal(connection, "COMMIT")
+
+
+def _row(entry: Entry) -> tuple[SQLValue, ...]:
+    name = entry.name
+    flags = (entry.active, entry.proven, *entry.position, entry.version)
+    return (*name, room_file(name), *flags, entry.created, entry.last_active, entry.bytes, entry.sick)
+
+
+def _entry(actor: str, id: str, active: int, proven: int, epoch: int, seq: int, *rest: SQLValue) -> Entry:
+    return Entry(RoomName(actor, id), bool(active), bool(proven), Position(epoch, seq), *rest)  # pyright: ignore[reportArgumentType]
+
+
+def _end_of(prefix: str) -> str:
+    """A text behind every id that begins with `prefix`: longer than any id, of the last character there is."""
+    return prefix + "\U0010ffff" * (ROOM_ID_BYTES_MAX // 4 + 1)

@@ -40,6 +40,12 @@ class Disk:
     def close(self, fd: int) -> None:
         os.close(fd)
 
+    def write(self, fd: int, content: bytes) -> None:
+        """From the start of a file that we have just made."""
+        written = 0
+        while written < len(content):
+            written += os.pwrite(fd, content[written:], written)
+
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size
 
@@ -69,6 +75,15 @@ class Disk:
     # -- names ------------------------------------------------------------------------------------------------------
     def exists(self, path: Path) -> bool:
         return path.exists()
+
+    def list(self, path: Path) -> "list[str]":
+        """The names in a directory, in no order."""
+        return os.listdir(path)
+
+    def footprint(self, path: Path) -> tuple[int, float]:
+        """Bytes of a file, and when it was last changed (Unix seconds)."""
+        stat = path.stat()
+        return stat.st_size, stat.st_mtime
 
     def make_directory(self, path: Path) -> bool:
         """True if it was made, False if it was there; the parent must be there."""

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from random import Random, SystemRandom
 from typing import Protocol, TypeVar
 
+import trio
+
 from actors.disk import Disk
-from actors.threads import Threads, WorkerThreads
+from actors.threads import Lookout, NoLookout, ThreadLookout, Threads, WorkerThreads
 
 T = TypeVar("T")
 
@@ -27,11 +29,25 @@ def seeded_random() -> Random:
     return Random(SystemRandom().getrandbits(128))
 
 
+def stopwatch_of(threads: Threads) -> Callable[[], float]:
+    return time.perf_counter if isinstance(threads, WorkerThreads) else trio.current_time
+
+
+def lookout_of(threads: Threads) -> Lookout:
+    return ThreadLookout() if isinstance(threads, WorkerThreads) else NoLookout()
+
+
 @dataclass(slots=True)
 class Doors:
-    """The real world by default."""
+    """The real world by default. Where the threads are not real, nobody looks at the loop and its time is trio's."""
 
     disk: Disk = field(default_factory=Disk)
     threads: Threads = field(default_factory=WorkerThreads)
     wall_clock: Callable[[], float] = time.time
     random: Random = field(default_factory=seeded_random)
+    stopwatch: Callable[[], float] = field(default=None)  # pyright: ignore[reportAssignmentType] - set below
+    lookout: Lookout = field(default=None)  # pyright: ignore[reportAssignmentType]
+
+    def __post_init__(self) -> None:
+        self.stopwatch = self.stopwatch or stopwatch_of(self.threads)
+        self.lookout = self.lookout or lookout_of(self.threads)

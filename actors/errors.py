@@ -11,11 +11,13 @@ RoomsError                         ran, retryable, room
 │   ├── RoomUnfit                  the room cannot be opened: damaged, or its migration was refused
 │   │   ├── MigrationFailed        a step raised; the room is as it was before
 │   │   ├── MigrationEdited        a step was changed after it ran
-│   │   └── SchemaTooNew           the file was written by a newer version of the class
+│   │   ├── SchemaTooNew           the file was written by a newer version of the class
+│   │   └── RoomQuarantined        its file is damaged and was moved to quarantine
 │   └── RuntimeClosed              the runtime is stopping or has stopped
 ├── CallFailed                     it ran and was rolled back
 │   ├── StorageFull                the disk has no space (ran = "no": the whole turn is void)
 │   ├── TurnVoid                   SQLite rolled back the whole turn (ran = "no" for the neighbours)
+│   ├── DeadlineExceeded           a statement ran longer than `statement_seconds_max` and was interrupted
 │   └── StatementRefused           a statement that handlers may not run, or a table that cannot be replicated
 │       ├── NoRow                  .one() or .scalar() found nothing
 │       └── ManyRows               .one() or .scalar() found more than one row
@@ -100,6 +102,10 @@ class SchemaTooNew(RoomUnfit):
     """The room was migrated by a newer version of the class."""
 
 
+class RoomQuarantined(RoomUnfit):
+    """The room's file is damaged; it was moved to `quarantine/` as it is, and waits for `durable-rooms recover`."""
+
+
 class RuntimeClosed(CallRefused):
     """The runtime is stopping, has stopped, or was never entered."""
 
@@ -122,6 +128,10 @@ class TurnVoid(CallFailed):
 
     ran: Ran = "no"
     retryable = True
+
+
+class DeadlineExceeded(CallFailed):
+    """A statement ran too long and was interrupted, since the loop stands still meanwhile; the message quotes it."""
 
 
 class StatementRefused(CallFailed):

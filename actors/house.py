@@ -7,15 +7,19 @@ from dataclasses import replace
 from os import PathLike
 from typing import TypeVar
 
+import apsw
 import trio
 
 from actors.actor import Actor
 from actors.catalog import Catalog
+from actors.disk import Disk
 from actors.doors import Doors
+from actors.errors import DiskUnfit
 from actors.follower import Follower
 from actors.limits import Limits
 from actors.names import DataDir
 from actors.owner import Ownership
+from actors.rebuild import rebuild
 from actors.runtime import Runtime, actor_classes
 
 R = TypeVar("R", bound=Runtime)
@@ -44,14 +48,15 @@ async def open_house(
       DiskFailed: the runtime stopped itself; the body was cancelled.
       What the body raises, as it is, never inside an ExceptionGroup.
     """
-    actor_classes(actors)  # complain of the classes before touching the disk
+    classes = actor_classes(actors)  # complain of the classes before touching the disk
     limits = _within_descriptors(limits, doors)
     directory = DataDir.at(path)
     ownership = await doors.threads.run(Ownership.take, doors.disk, directory)
     try:
-        catalog = await doors.threads.run(Catalog.open, doors.disk, directory.catalog)
+        catalog = await doors.threads.run(_open_catalog, doors.disk, directory, ownership)
         failed = True
         try:
+            catalog.note_classes((name, one.actor.__module__, len(one.migrations)) for name, one in classes.items())
             runtime = make(directory, catalog, ownership.file_system_fd, actors, follower, limits, doors)
             body_error: BaseException | None = None
             try:
@@ -77,6 +82,14 @@ async def open_house(
             raise body_error
     finally:
         ownership.give_up()
+
+
+def _open_catalog(disk: Disk, directory: DataDir, ownership: Ownership) -> Catalog:
+    try:
+        rebuild(disk, directory, ownership.file_system_fd, was_clean=ownership.was_clean)
+    except (OSError, apsw.Error) as error:
+        raise DiskUnfit(f"{directory.catalog} is missing and could not be made again from the room files ({error}).") from error
+    return Catalog.open(disk, directory.catalog)
 
 
 def _only_leaf(group: BaseException) -> BaseException:

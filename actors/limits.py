@@ -1,5 +1,6 @@
 """Every bound and timeout of the runtime, with its unit last in the name and its reason beside it."""
 
+import math
 from dataclasses import dataclass
 
 KIB = 1024
@@ -7,6 +8,8 @@ MIB = 1024 * KIB
 
 LOCK_POLL_SECONDS = 0.005  # how often to look again while another program holds a room's write lock; the loop never waits for it
 ROOM_ID_BYTES_MAX = 1024  # UTF-8; an id is a key in the catalog, the replica and logs, not a document
+STATEMENT_BYTES_MAX = 100_000  # UTF-8, of one statement's text: parsing takes 1 ms; a longer one has values built into it
+LIKE_PATTERN_BYTES_MAX = 250  # one LIKE is one step of SQLite, which no deadline interrupts: 0.25 s a MiB at worst; SQLite: 50,000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,17 @@ class Limits:
 
     turn_seconds_max: float = 0.010
     """After so long a turn commits and lets other rooms run: one hot room cannot starve the others."""
+
+    statement_seconds_max: float = 0.25
+    """One statement of a handler; then it is interrupted and its call fails. The loop, and so every room, stands still
+    meanwhile. A statement takes microseconds; one that scans 1,000,000 rows takes about so long."""
+
+    blocked_seconds_warn: float = 0.5
+    """After so long in one handler the watchdog logs its stack. Handlers take microseconds; half a second is felt in every room."""
+
+    blocked_seconds_max: float = math.inf
+    """After so long the process ends itself with a dump, for a supervisor to start it anew. No bound, because a debugger's
+    breakpoint blocks the loop, too; set 30 s where a supervisor watches."""
 
     lock_seconds_max: float = 2.0
     """How long a turn waits for another program's write lock on the room's file before its calls are refused with RoomLocked."""

@@ -58,6 +58,7 @@ class DataDir:
         self.lock = path / "lock"
         self.clean_stop = path / "clean-stop"
         self.litter = path / "litter"
+        self.quarantine = path / "quarantine"
 
     @classmethod
     def at(cls, path: str | PathLike[str]) -> "DataDir":

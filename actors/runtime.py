@@ -5,19 +5,20 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
 from actors.activation import Activation
 from actors.actor import STUB_NAMES, Actor, handler_names_reserved
-from actors.catalog import Catalog
+from actors.catalog import PAGE_ROOMS_MAX, Catalog
 from actors.doors import Doors
 from actors.envelope import Envelope
 from actors.errors import BadArguments, DiskFailed, OutcomeUnknown, RoomsError
 from actors.follower import Follower, Position, Source
 from actors.handlers import Handlers
 from actors.limits import Limits
+from actors.listing import RoomInfo, info, listed
 from actors.migration import as_migrations
 from actors.names import DataDir, RoomName, room_name
 from actors.residents import Residents
@@ -88,6 +89,24 @@ class Runtime:
             )
         return Room(actor, room_name(actor.__name__, id), known.handlers, self)
 
+    def list_rooms(
+        self, actor: type[Actor] | None = None, *, prefix: str = "", after: str = "", limit: int = PAGE_ROOMS_MAX
+    ) -> list[RoomInfo]:
+        """Rooms of one class by id, from the first behind `after`; none is opened. At most 1,000 a call; 2 µs each.
+
+        Without a class: of every class of this runtime that has any, class by class; `after` then counts within each, so page
+        through one class at a time.
+        """
+        actors = sorted(self._classes) if actor is None else [actor.__name__]
+        entries = listed(self.catalog, actors, prefix=prefix, after=after, limit=limit)
+        return [info(entry, resident=self.seated(entry.name) is not None) for entry in entries]
+
+    def describe(self, room: Room[Any]) -> RoomInfo | None:
+        """One room as the catalog has it; None if it was never called. Opens nothing."""
+        name = RoomName(room.actor.__name__, room.id)
+        entry = self.catalog.get(name)
+        return None if entry is None else info(entry, resident=self.seated(name) is not None)
+
     def status(self) -> RuntimeStatus:
         return RuntimeStatus(rooms_open=len(self._residents), rounds=self.syncer.rounds, rooms_broken=self._rooms_broken)
 
@@ -116,8 +135,8 @@ class Runtime:
         return self.directory.path
 
     def positions(self) -> Iterator[tuple[RoomName, Position, bool]]:
-        for entry in self.catalog:
-            if entry.name.actor in self._classes:
+        for entry in self.catalog.entries():
+            if entry.name.actor in self._classes and entry.sick is None:
                 yield entry.name, entry.position, entry.active
 
     def source(self, name: RoomName) -> Source:

@@ -228,9 +228,19 @@ class Seat:
                 house.catalog.put(replace(known, active=True))
             await house.doors.threads.run(self._put_right, storage)
             return
-        entry = Entry(self.name, active=False, proven=True, position=activation.position)
-        if house.catalog.get(self.name) != entry:
-            house.catalog.put(entry)
+        known = house.catalog.get(self.name) or self._new_entry()
+        if known.active or not known.proven or known.position != activation.position or known.version != self._version:
+            house.catalog.put(
+                replace(
+                    known,
+                    active=False,
+                    proven=True,
+                    position=activation.position,
+                    version=self._version,
+                    last_active=house.doors.wall_clock(),
+                    bytes=storage.closed_bytes,
+                )
+            )
 
     def _put_right(self, storage: Storage) -> None:
         """Close a broken room's file and make what it holds durable before anybody reads it again (rules 8, 21). Blocks."""
@@ -252,9 +262,19 @@ class Seat:
         if not self._known_active:
             entry = house.catalog.get(self.name)
             if entry is None or not entry.active:
-                house.catalog.put(Entry(self.name, active=True, proven=entry.proven if entry else False, position=position))
+                known = entry or self._new_entry()
+                house.catalog.put(replace(known, active=True, position=position, last_active=house.doors.wall_clock()))
             self._known_active = True
         house.follower.changed(self.source, position, entries)
+
+    def _new_entry(self) -> Entry:
+        now = self._house.doors.wall_clock()
+        return Entry(self.name, active=False, proven=False, position=Position(1, 0), created=now, last_active=now)
+
+    @property
+    def _version(self) -> int:
+        """Of a room that is open: it has run every migration of its class."""
+        return len(self.actor_class.migrations)
 
     def birth_durable(self) -> None:
         self._house.catalog.prove(self.name)

@@ -86,6 +86,7 @@ class Slices:
         slice met at the suspension: it must still wait (it is parked somewhere), and gets the error when it wakes."""
         transaction, turns = self._transaction, self._turns
         transaction.call_begins()
+        turns.slice_begins(envelope)
         try:
             step = call.send(value) if error is None else call.throw(error)
         except StopIteration as stop:
@@ -97,6 +98,8 @@ class Slices:
             if not isinstance(raised, Exception):
                 raise
             return False, None, None
+        finally:
+            turns.slice_ends()
         if transaction.entered:
             envelope.handler.uses_sql = True
         try:

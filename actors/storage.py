@@ -33,6 +33,7 @@ class Storage:
         self.first_round = True
         self.ask_itself = False  # a syncfs failed while it was opened, so its first round must ask its own descriptors (rule 23)
         self.needs_round = False  # opening committed something
+        self.closed_bytes = 0  # database and WAL, as the close left them
         self._connected = True
 
     @property
@@ -66,6 +67,7 @@ class Storage:
             checkpoint(self.disk, self.path, "TRUNCATE", then=self._close_connection)
         except apsw.FullError:
             self._close_connection()
+        self.closed_bytes = self.disk.footprint(self.path)[0] + self.disk.size(self.wal_fd)
         self._close_descriptors()
 
     def abandon(self) -> None:

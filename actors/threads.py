@@ -1,6 +1,14 @@
-"""The thread door: work that blocks (syncs, checkpoints, opening, the replica) leaves the loop here and nowhere else."""
+"""The thread door: work that blocks (syncs, checkpoints, opening, the replica) leaves the loop here and nowhere else.
 
+Also the one thread that looks at the loop from beside it (`Lookout`), for the watchdog.
+"""
+
+import faulthandler
+import os
+import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -11,6 +19,11 @@ T = TypeVar("T")
 WORKER_THREADS_MAX = 16  # syncs of a journaling file system stop gaining beyond 8 to 16; each thread costs 8 MiB of address space
 BRIEF_SECONDS_MAX = 0.000_5  # a hop to a thread and back costs 0.1 to 0.2 ms and half of it on the loop
 BRIEF_STREAK_MIN = 16  # so many brief jobs in a row before one runs on the loop; one that is not brief costs a stall, once
+
+LOOK_SECONDS = 0.1  # between two looks at the loop; the error of a stall's length where nothing more exact is known
+STACK_FRAMES_MAX = 40  # the innermost ones
+EXIT_BLOCKED = 70  # the exit code of a process that ended itself because its loop stood still (EX_SOFTWARE)
+STDERR = 2
 
 
 class Threads(Protocol):
@@ -57,3 +70,72 @@ class InlineThreads:
 
     async def run_brief(self, job: Callable[..., T], *args: object) -> T:
         return await self.run(job, *args)
+
+
+class Lookout(Protocol):
+    """A thread beside the loop's own that calls `look` every so often. All but `start` and `stop` are for that thread."""
+
+    def start(self, look: Callable[[], None]) -> None:
+        """On the loop, which is the one that is looked at from now on."""
+        ...
+
+    def ask(self, answer: Callable[[], None]) -> None:
+        """Let the loop call `answer` when it comes round."""
+        ...
+
+    def stack(self) -> str: ...
+    def abort(self, words: str) -> None:
+        """Say why, dump every thread's stack, end the process."""
+        ...
+
+    def stop(self) -> None: ...
+
+
+class ThreadLookout:
+    """A real thread; a daemon, so that it never keeps a process alive."""
+
+    def __init__(self) -> None:
+        self._left = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._token: trio.lowlevel.TrioToken
+        self._loop_thread = 0
+
+    def start(self, look: Callable[[], None]) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._loop_thread = threading.get_ident()
+        self._thread = threading.Thread(target=self._run, args=(look,), name="durable-rooms watchdog", daemon=True)
+        self._thread.start()
+
+    def _run(self, look: Callable[[], None]) -> None:
+        while not self._left.wait(LOOK_SECONDS):
+            look()
+
+    def ask(self, answer: Callable[[], None]) -> None:
+        self._token.run_sync_soon(answer)
+
+    def stack(self) -> str:
+        frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage] - documented, for debuggers
+        return "".join(traceback.format_stack(frame, STACK_FRAMES_MAX)) if frame is not None else "(it has ended)"
+
+    def abort(self, words: str) -> None:
+        os.write(STDERR, f"durable-rooms: {words}\n".encode())
+        faulthandler.dump_traceback(STDERR, all_threads=True)
+        os._exit(EXIT_BLOCKED)
+
+    def stop(self) -> None:
+        if self._thread is not None:
+            self._left.set()
+            self._thread.join()
+            self._thread = None
+
+
+class NoLookout:
+    """For tests and simulators: nobody looks."""
+
+    def start(self, look: Callable[[], None]) -> None: ...
+    def ask(self, answer: Callable[[], None]) -> None: ...
+    def stack(self) -> str:
+        return ""
+
+    def abort(self, words: str) -> None: ...
+    def stop(self) -> None: ...

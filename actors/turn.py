@@ -12,6 +12,7 @@ from actors.errors import CallFailed, RoomsError, StorageFull, TooLarge, TurnVoi
 from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.transaction import Transaction, void_turn
+from actors.watchdog import Note
 
 # Errors after which SQLite has rolled back and synced nothing; the file may be used on (rule 25).
 _ROLLED_BACK = frozenset({apsw.SQLITE_FULL, apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_NOMEM, apsw.SQLITE_NOMEM})
@@ -28,13 +29,23 @@ class Ledger(Protocol):
 class Turns:
     """Runs the turns of one activation. Knows nothing of tasks, rounds or gates."""
 
-    def __init__(self, actor: Actor, transaction: Transaction, limits: Limits, ledger: Ledger, now: Callable[[], float]) -> None:
-        self._now = now  # seconds on any clock; trio's under a runtime
+    def __init__(
+        self,
+        actor: Actor,
+        transaction: Transaction,
+        limits: Limits,
+        ledger: Ledger,
+        now: Callable[[], float],
+        note: Note | None = None,
+    ) -> None:
+        self._now = now  # seconds on any clock
+        self._note = note or Note()
         self._actor = actor
         self._transaction = transaction
         self._limits = limits
         self._ledger = ledger
         self._room = transaction.room
+        transaction.limit_statements(limits.statement_seconds_max, now)
 
     def run(self, mailbox: Mailbox) -> tuple[list[Envelope], Envelope | None, bool]:
         """Run calls until the mailbox is empty, a bound is reached or an async handler is next; then commit.
@@ -43,8 +54,11 @@ class Turns:
         """
         transaction = self._transaction
         settled: list[Envelope] = []
-        now = self._now
-        until = now() + self._limits.turn_seconds_max
+        now, note = self._now, self._note
+        note.room = self._room
+        note.turns += 1
+        at = now()
+        until = at + self._limits.turn_seconds_max
         locked = False
         next_async = None
         while len(settled) < self._limits.turn_calls_max:
@@ -61,8 +75,13 @@ class Turns:
                 next_async = envelope
                 break
             settled.append(envelope)
-            if not self._call(envelope, settled) or now() >= until:
+            note.began = at
+            note.envelope = envelope
+            whole = self._call(envelope, settled)
+            at = now()
+            if not whole or at >= until:
                 break
+        note.envelope = None
         self.commit(settled)
         return settled, next_async, locked
 
@@ -91,6 +110,16 @@ class Turns:
             transaction.rollback()
             raise
         return True
+
+    def slice_begins(self, envelope: Envelope) -> None:
+        note = self._note
+        note.room = self._room
+        note.turns += 1
+        note.began = self._now()
+        note.envelope = envelope
+
+    def slice_ends(self) -> None:
+        self._note.envelope = None
 
     def keep(self, envelope: Envelope, value: object) -> None:
         """End the running call with its result. Raises what makes the call fail."""

@@ -5,6 +5,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits
+from actors.names import RoomName
 from tests.durability.callers import (
     Callers,
     activation,
@@ -223,7 +224,7 @@ async def test_rule_15_a_wal_whose_process_died_before_its_first_round_gets_its_
     write_image(world.image(Keep.ALL, None), killed)
     again = make_disk(killed, None, world)
     async with opened(killed, again) as runtime:
-        (row,) = [entry for entry in runtime.catalog if entry.name.id == "a"]
+        row = runtime.catalog.get(RoomName("Chat", "a"))
         assert not row.active
         await room(runtime, "a").post("2")
         shown = await room(runtime, "a").ids()
