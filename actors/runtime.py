@@ -23,10 +23,12 @@ from actors.migration import as_migrations
 from actors.names import DataDir, RoomName, room_name
 from actors.residents import Residents
 from actors.room import Room, closed
-from actors.seat import ActorClass, Seat
+from actors.room_file import ActorClass
+from actors.seat import Seat
 from actors.source import RoomSource
 from actors.syncer import Syncer
 from actors.transaction import Schemas
+from actors.watchdog import Stall, Watchdog
 
 A = TypeVar("A", bound=Actor)
 
@@ -42,6 +44,17 @@ class RuntimeStatus:
     rooms_open: int
     rounds: int  # syncs that have returned since the start
     rooms_broken: int  # by failed syncs, since the start
+    stalls: int  # so often the loop stood still for blocked_seconds_warn
+    last_stall: Stall | None  # who did it, for how long, and the stack
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a stop has left undone."""
+
+    seconds: float  # how long it took
+    refused: int  # calls that came during the stop, or still waited at its bound: nothing of them ran
+    unknown: int  # async handlers that were cut short between two slices
 
 
 class Runtime:
@@ -64,12 +77,15 @@ class Runtime:
         self.limits = limits
         self.doors = doors
         self.schemas = Schemas()
+        self.watchdog = Watchdog(limits, doors)
         self.failure: RoomsError | None = None
         self._classes = actor_classes(actors)
         self._seats: dict[RoomName, Seat] = {}
         self._residents: Residents[Seat] = Residents(limits.open_rooms_max)
         self.stopping = False
+        self.left: Left | None = None  # after an orderly stop
         self._admitting = False
+        self._refused = 0
         self._nursery: trio.Nursery
         self._broken: deque[float] = deque()
         self._rooms_broken = 0
@@ -108,12 +124,19 @@ class Runtime:
         return None if entry is None else info(entry, resident=self.seated(name) is not None)
 
     def status(self) -> RuntimeStatus:
-        return RuntimeStatus(rooms_open=len(self._residents), rounds=self.syncer.rounds, rooms_broken=self._rooms_broken)
+        return RuntimeStatus(
+            rooms_open=len(self._residents),
+            rounds=self.syncer.rounds,
+            rooms_broken=self._rooms_broken,
+            stalls=self.watchdog.stalls,
+            last_stall=self.watchdog.last_stall,
+        )
 
     # -- for stubs --------------------------------------------------------------------------------------------------------
     def submit(self, name: RoomName, envelope: Envelope) -> None:
         """Raises RuntimeClosed, Overloaded."""
         if not self._admitting:
+            self._refused += 1
             raise closed(name)
         self.seat(name).submit(envelope)
 
@@ -195,7 +218,7 @@ class Runtime:
 
     async def serve(self, task_status: trio.TaskStatus[None]) -> None:
         """Run until `stop`, shielded: a cancelled body still gets an orderly stop."""
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True), self.watchdog.watching():
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._sync)
@@ -223,17 +246,23 @@ class Runtime:
         """Take no more calls, let those that have come finish, bring the follower up to date, close every room."""
         if self.failure is not None:
             return
+        began = trio.current_time()
         self._admitting = False
-        with trio.move_on_after(self.limits.drain_seconds_max):
+        self._refused = unknown = 0
+        with trio.move_on_after(self.limits.drain_seconds_max) as drain:
             await self._quiet()
         for seat in list(self._seats.values()):
+            self._refused += len(seat.mailbox)
             seat.refuse_all(closed(seat.name))
             if seat.activation is not None and not seat.activation.quiet:
+                unknown += seat.activation.handlers_under_way
                 seat.activation.cancel_handlers()
-        await self.follower.drain()
+        with trio.move_on_at(drain.deadline):  # one bound for both: what calls have used up, the follower must do without
+            await self.follower.drain()
         self.stopping = True
         await self._residents.close_all()
         self._nursery.cancel_scope.cancel()
+        self.left = Left(trio.current_time() - began, self._refused, unknown)
 
     async def _quiet(self) -> None:
         """Wait until no call is queued or under way."""

@@ -6,7 +6,6 @@ followers name the room and ask the runtime for its present seat, or a room coul
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Protocol
 
 import apsw
@@ -14,43 +13,22 @@ import trio
 
 from actors.activation import Activation
 from actors.actor import Actor
-from actors.catalog import Catalog, Entry
-from actors.doors import Doors
 from actors.envelope import Envelope
-from actors.errors import RoomLocked, RoomsError, RoomUnfit, RuntimeClosed, StorageFull
+from actors.errors import RoomsError, RoomUnfit, RuntimeClosed
 from actors.follower import Follower, Position, Source
-from actors.handlers import Handlers
-from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.mailbox import Mailbox
-from actors.migration import Migration
-from actors.names import DataDir, RoomName
-from actors.opening import RoomPlan, open_room
-from actors.rehome import delete_database, rehome_wal
+from actors.names import RoomName
+from actors.room_file import ActorClass, Records, RoomFile
 from actors.storage import Storage
-from actors.syncer import Syncer
-from actors.transaction import Schemas
 from actors.wakeup import Wakeup
+from actors.watchdog import Watchdog
 
 
-class ActorClass:
-    """One actor class as the runtime uses it."""
-
-    def __init__(self, actor: type[Actor], handlers: Handlers, migrations: tuple[Migration, ...]) -> None:
-        self.actor = actor
-        self.handlers = handlers
-        self.migrations = migrations
-
-
-class House(Protocol):
+class House(Records, Protocol):
     """What a seat needs of the runtime."""
 
-    doors: Doors
-    limits: Limits
-    directory: DataDir
-    catalog: Catalog
-    syncer: Syncer
-    schemas: Schemas
     follower: Follower
+    watchdog: Watchdog
     stopping: bool
 
     async def take_place(self, seat: "Seat") -> None:
@@ -71,7 +49,8 @@ class Seat:
         self.name = name
         self.actor_class = actor_class
         self.mailbox = Mailbox(house.limits, str(name))
-        self.lock = trio.Lock()  # checkpoint, close, re-home and read lane of this room exclude each other (rule 14)
+        self.file = RoomFile(name, actor_class, house)
+        self.lock = self.file.lock
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
         self.source = house.source(name)
@@ -117,7 +96,7 @@ class Seat:
 
     async def _stay(self) -> None:
         try:
-            storage = await self._open()
+            storage = await self.file.open()
             actor = await self._make_actor(storage)
         except RoomsError as error:
             self.refuse_all(error)
@@ -133,8 +112,7 @@ class Seat:
                 except Exception:
                     break  # the next opening tells its callers
                 activation = await self._serve(actor, storage)
-            async with self.lock:
-                await self._close(activation)
+            await self._close(activation)
         except BaseException:  # the runtime has failed: let go of the file as after a crash
             storage.abandon()
             raise
@@ -142,7 +120,7 @@ class Seat:
     async def _serve(self, actor: Actor, storage: Storage) -> Activation:
         """One activation, until it leaves; returned when no round uses its descriptors any more."""
         house = self._house
-        activation = Activation(actor, storage, self, house.doors, house.limits, house.syncer)
+        activation = Activation(actor, storage, self, house.doors, house.limits, house.syncer, house.watchdog.note)
         self.activation = activation
         self._receive_visitors(None)
         house.follower.changed(self.source, activation.position, 0)
@@ -166,115 +144,28 @@ class Seat:
         try:
             return self.actor_class.actor()
         except Exception as error:
-            async with self.lock:
-                await self._house.doors.threads.run(self._put_right, storage)
+            await self.file.put_right(storage, broken=False)
             raise RoomUnfit(
                 f"{self.name}: {self.name.actor}() raised {type(error).__name__}: {error}. Nothing ran and nothing was written.",
                 room=str(self.name),
             ) from error
 
-    async def _open(self) -> Storage:
-        """Open the room's file; another program's lock on it is waited for, a little."""
-        until = trio.current_time() + self._house.limits.lock_seconds_max
-        async with self.lock:
-            while True:
-                try:
-                    return await self._try_open()
-                except RoomLocked:
-                    if trio.current_time() >= until:
-                        raise
-                    await trio.sleep(LOCK_POLL_SECONDS)
-
-    async def _try_open(self) -> Storage:
-        house = self._house
-        entry = house.catalog.get(self.name)
-        plan = RoomPlan(
-            name=self.name,
-            path=house.directory.room(self.name),
-            litter=house.directory.litter,
-            migrations=self.actor_class.migrations,
-            local_tables=self.actor_class.actor.local_tables,
-            limits=house.limits,
-            now=house.doors.wall_clock(),
-            catalogued=entry.position if entry else None,
-            proven=entry.proven if entry else False,
-            unclean=entry is None or entry.active or not entry.proven,
-        )
-        failures = house.syncer.failures
-        try:
-            storage = await house.doors.threads.run(open_room, house.doors.disk, plan, house.schemas)
-            storage.ask_itself = house.syncer.failures != failures
-            return storage
-        except apsw.FullError as error:
-            raise StorageFull(
-                f"{self.name}: the disk is full, so the room could not be opened. Nothing ran.", room=str(self.name)
-            ) from error
-        except (OSError, apsw.Error) as error:
-            raise RoomUnfit(
-                f"{self.name}: its file {plan.path} could not be opened ({error}). Nothing ran; other rooms are not affected.",
-                room=str(self.name),
-            ) from error
-
     async def _close(self, activation: Activation) -> None:
-        house, storage = self._house, activation.storage
         if not activation.broken:
             try:
-                await house.doors.threads.run(storage.close)
+                await self.file.close(activation.storage, activation.position)
+                return
             except (OSError, apsw.Error) as error:
                 activation.sync_failed(OSError(f"while closing: {error}"))
-        if activation.broken:
-            known = house.catalog.get(self.name)
-            if known is not None and not known.active:  # the next opening re-homes it, should that not succeed now (rule 21)
-                house.catalog.put(replace(known, active=True))
-            await house.doors.threads.run(self._put_right, storage)
-            return
-        known = house.catalog.get(self.name) or self._new_entry()
-        if known.active or not known.proven or known.position != activation.position or known.version != self._version:
-            house.catalog.put(
-                replace(
-                    known,
-                    active=False,
-                    proven=True,
-                    position=activation.position,
-                    version=self._version,
-                    last_active=house.doors.wall_clock(),
-                    bytes=storage.closed_bytes,
-                )
-            )
-
-    def _put_right(self, storage: Storage) -> None:
-        """Close a broken room's file and make what it holds durable before anybody reads it again (rules 8, 21). Blocks."""
-        disk = storage.disk
-        storage.abandon()
-        try:
-            if storage.newborn:
-                delete_database(disk, storage.path)
-            else:
-                rehome_wal(disk, storage.path)
-        except OSError:
-            # The disk refuses this, too. The catalog calls the room active, so the next opening re-homes it first and tells its
-            # callers if that fails; nothing is lost by leaving the file as it is.
-            return
+        await self.file.put_right(activation.storage)
 
     # -- what its activation tells it ---------------------------------------------------------------------------------------
     def wrote(self, position: Position, entries: int) -> None:
         house = self._house
         if not self._known_active:
-            entry = house.catalog.get(self.name)
-            if entry is None or not entry.active:
-                known = entry or self._new_entry()
-                house.catalog.put(replace(known, active=True, position=position, last_active=house.doors.wall_clock()))
+            self.file.wrote(position)
             self._known_active = True
         house.follower.changed(self.source, position, entries)
-
-    def _new_entry(self) -> Entry:
-        now = self._house.doors.wall_clock()
-        return Entry(self.name, active=False, proven=False, position=Position(1, 0), created=now, last_active=now)
-
-    @property
-    def _version(self) -> int:
-        """Of a room that is open: it has run every migration of its class."""
-        return len(self.actor_class.migrations)
 
     def birth_durable(self) -> None:
         self._house.catalog.prove(self.name)

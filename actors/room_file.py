@@ -1,0 +1,153 @@
+"""A room's file as its seat keeps it: opened in a worker thread, closed or put right, its catalog row true at every step."""
+
+from dataclasses import replace
+from typing import Protocol
+
+import apsw
+import trio
+
+from actors.actor import Actor
+from actors.catalog import Catalog, Entry
+from actors.doors import Doors
+from actors.errors import RoomLocked, RoomUnfit, StorageFull
+from actors.follower import Position
+from actors.handlers import Handlers
+from actors.limits import LOCK_POLL_SECONDS, Limits
+from actors.migration import Migration
+from actors.names import DataDir, RoomName
+from actors.opening import RoomPlan, open_room
+from actors.rehome import delete_database, rehome_wal
+from actors.storage import Storage
+from actors.syncer import Syncer
+from actors.transaction import Schemas
+
+
+class ActorClass:
+    """One actor class as the runtime uses it."""
+
+    def __init__(self, actor: type[Actor], handlers: Handlers, migrations: tuple[Migration, ...]) -> None:
+        self.actor = actor
+        self.handlers = handlers
+        self.migrations = migrations
+
+
+class Records(Protocol):
+    """What a room's file needs of the runtime."""
+
+    doors: Doors
+    limits: Limits
+    directory: DataDir
+    catalog: Catalog
+    syncer: Syncer
+    schemas: Schemas
+
+
+class RoomFile:
+    def __init__(self, name: RoomName, actor_class: ActorClass, house: Records) -> None:
+        self.name = name
+        self.lock = trio.Lock()  # checkpoint, close, re-home and read lane of this room exclude each other (rule 14)
+        self._actor_class = actor_class
+        self._house = house
+
+    async def open(self) -> Storage:
+        """Open the room's file; another program's lock on it is waited for, a little."""
+        until = trio.current_time() + self._house.limits.lock_seconds_max
+        async with self.lock:
+            while True:
+                try:
+                    return await self._try_open()
+                except RoomLocked:
+                    if trio.current_time() >= until:
+                        raise
+                    await trio.sleep(LOCK_POLL_SECONDS)
+
+    async def _try_open(self) -> Storage:
+        house = self._house
+        entry = house.catalog.get(self.name)
+        plan = RoomPlan(
+            name=self.name,
+            path=house.directory.room(self.name),
+            litter=house.directory.litter,
+            migrations=self._actor_class.migrations,
+            local_tables=self._actor_class.actor.local_tables,
+            limits=house.limits,
+            now=house.doors.wall_clock(),
+            catalogued=entry.position if entry else None,
+            proven=entry.proven if entry else False,
+            unclean=entry is None or entry.active or not entry.proven,
+        )
+        failures = house.syncer.failures
+        try:
+            storage = await house.doors.threads.run(open_room, house.doors.disk, plan, house.schemas)
+            storage.ask_itself = house.syncer.failures != failures
+            return storage
+        except apsw.FullError as error:
+            raise StorageFull(
+                f"{self.name}: the disk is full, so the room could not be opened. Nothing ran.", room=str(self.name)
+            ) from error
+        except (OSError, apsw.Error) as error:
+            raise RoomUnfit(
+                f"{self.name}: its file {plan.path} could not be opened ({error}). Nothing ran; other rooms are not affected.",
+                room=str(self.name),
+            ) from error
+
+    async def close(self, storage: Storage, position: Position) -> None:
+        """Close a room that is durable and quiet (rule 5).
+
+        Raises:
+          OSError, apsw.Error: a sync failed; the room is broken.
+        """
+        house = self._house
+        async with self.lock:
+            await house.doors.threads.run(storage.close)
+        known = house.catalog.get(self.name) or self._new_entry()
+        if known.active or not known.proven or known.position != position or known.version != self._version:
+            house.catalog.put(
+                replace(
+                    known,
+                    active=False,
+                    proven=True,
+                    position=position,
+                    version=self._version,
+                    last_active=house.doors.wall_clock(),
+                    bytes=storage.closed_bytes,
+                )
+            )
+
+    async def put_right(self, storage: Storage, *, broken: bool = True) -> None:
+        """Close the file without a checkpoint and make what it holds durable before anybody reads it again (rules 8, 21)."""
+        known = self._house.catalog.get(self.name)
+        if broken and known is not None and not known.active:  # the next opening re-homes it, should that not succeed now
+            self._house.catalog.put(replace(known, active=True))
+        async with self.lock:
+            await self._house.doors.threads.run(_put_right, storage)
+
+    def wrote(self, position: Position) -> None:
+        """The first write of an activation: its row says so before the first reply (rule 17)."""
+        known = self._house.catalog.get(self.name)
+        if known is None or not known.active:
+            known = known or self._new_entry()
+            self._house.catalog.put(replace(known, active=True, position=position, last_active=self._house.doors.wall_clock()))
+
+    def _new_entry(self) -> Entry:
+        now = self._house.doors.wall_clock()
+        return Entry(self.name, active=False, proven=False, position=Position(1, 0), created=now, last_active=now)
+
+    @property
+    def _version(self) -> int:
+        """Of a room that is open: it has run every migration of its class."""
+        return len(self._actor_class.migrations)
+
+
+def _put_right(storage: Storage) -> None:
+    disk = storage.disk
+    storage.abandon()
+    try:
+        if storage.newborn:
+            delete_database(disk, storage.path)
+        else:
+            rehome_wal(disk, storage.path)
+    except OSError:
+        # The disk refuses this, too. The catalog calls the room active, so the next opening re-homes it first and tells its
+        # callers if that fails; nothing is lost by leaving the file as it is.
+        return
