@@ -6,6 +6,7 @@ the conflict clause of a trigger's own statement. The newest entry is never dele
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,11 +58,8 @@ def install(connection: apsw.Connection, schema: Schema) -> bool:
     A new table's rows are logged as they stand. A table that was captured before and was dropped, renamed or rebuilt breaks the
     outbox's continuity, so that every follower resyncs the room (there is no log of what such a statement did).
     """
-    known = {name: id for id, name in captured(connection).items()}
-    actual: dict[str, str] = dict(internal(connection, _INSTALLED))
+    known, fitting, stale = _compare(connection, schema)
     wanted = {table.name: table for table in schema.tables}
-    fitting = {name for name, id in known.items() if name in wanted and _fits(wanted[name], id, actual)}
-    stale = [trigger for trigger in actual if not any(trigger.startswith(f"_capture_{known[name]}_") for name in fitting)]
     if fitting == set(wanted) and fitting == set(known) and not stale:
         return False
     for trigger in stale:
@@ -73,6 +71,22 @@ def install(connection: apsw.Connection, schema: Schema) -> bool:
     if known.keys() - fitting:
         break_continuity(connection)
     return True
+
+
+def fits(connection: apsw.Connection, schema: Schema) -> bool:
+    """Whether `install` would have nothing to do."""
+    known, fitting, stale = _compare(connection, schema)
+    return not stale and fitting == set(known) == {table.name for table in schema.tables}
+
+
+def _compare(connection: apsw.Connection, schema: Schema) -> tuple[dict[str, int], set[str], list[str]]:
+    """The captured tables with their numbers, those whose triggers are right, and triggers that must go."""
+    known = {name: id for id, name in captured(connection).items()}
+    actual: dict[str, str] = dict(internal(connection, _INSTALLED))
+    wanted = {table.name: table for table in schema.tables}
+    fitting = {name for name, id in known.items() if name in wanted and _fits(wanted[name], id, actual)}
+    stale = [trigger for trigger in actual if not any(trigger.startswith(f"_capture_{known[name]}_") for name in fitting)]
+    return known, fitting, stale
 
 
 def _fits(table: Table, id: int, actual: dict[str, str]) -> bool:
@@ -108,7 +122,17 @@ def mark(connection: apsw.Connection) -> None:
 
 
 def trim(connection: apsw.Connection, acknowledged: int) -> None:
-    """Forget what the follower has committed; strictly below, so that the newest entry stays (rule 28)."""
+    """Forget what the follower has committed; strictly below, so that the newest entry stays (rule 28).
+
+    Where compaction forgot the entry at `acknowledged`, a marker takes its place: the lowest entry tells how far the outbox
+    reaches back. Not below the lowest one: there is a hole that must be seen.
+    """
+    internal(
+        connection,
+        "INSERT INTO _outbox (seq, tbl, pk) SELECT ?1, 0, NULL WHERE (SELECT min(seq) FROM _outbox) < ?1"
+        " AND (SELECT max(seq) FROM _outbox) > ?1 AND NOT EXISTS (SELECT 1 FROM _outbox WHERE seq = ?1)",
+        (acknowledged,),
+    )
     internal(connection, "DELETE FROM _outbox WHERE seq < ?", (acknowledged,))
 
 
@@ -160,7 +184,7 @@ def _extraction(id: int, table: Table) -> Extraction:
     return Extraction(id, table, query, 1 + [column.name for column in table.columns].index(table.key[0]))
 
 
-def extract(connection: apsw.Connection, ways: dict[int, Extraction], after: int) -> list[TableChanges]:
+def extract(connection: apsw.Connection, ways: Mapping[int, Extraction], after: int) -> list[TableChanges]:
     """The current state of every row touched after `after`, folded by key.
 
     One join a table: 1 to 2 µs a row. The caller holds a transaction, so that it is one moment of the room.

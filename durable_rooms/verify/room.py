@@ -103,9 +103,10 @@ def replicated_tables(source: sqlite3.Connection) -> list[Table]:
 
 
 def gap(source: sqlite3.Connection, at: int) -> bool:
-    """Is anything after position `at` no longer in the outbox? Its entries are numbered without holes."""
-    entries, last = source.execute("SELECT count(*), ifnull(max(seq), 0) FROM _outbox WHERE seq > ?", (at,)).fetchone()
-    return entries != last - at
+    """Is anything after position `at` no longer in the outbox? It reaches back to its lowest entry; holes above that are
+    entries which newer ones superseded."""
+    lowest, last = source.execute("SELECT min(seq), ifnull(max(seq), 0) FROM _outbox").fetchone()
+    return last > at and lowest > at + 1
 
 
 def undelivered(source: sqlite3.Connection, table: Table, at: int) -> set[Row]:
