@@ -27,6 +27,7 @@ from actors.storage import Storage, checkpoint
 from actors.syncer import Syncer
 from actors.turn import Turns
 from actors.wakeup import Wakeup
+from actors.watchdog import Note
 
 
 class Housing(Protocol):
@@ -49,7 +50,9 @@ class Housing(Protocol):
 class Activation:
     """One room in memory. Also the syncer's target, the turns' ledger and the actor's surroundings."""
 
-    def __init__(self, actor: Actor, storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer) -> None:
+    def __init__(
+        self, actor: Actor, storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer, note: Note
+    ) -> None:
         self.gate = Gate()
         self.storage = storage
         self.in_round = False
@@ -73,7 +76,7 @@ class Activation:
         self.now = doors.wall_clock
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
-        self._turns = Turns(self._actor, storage.transaction, limits, self, trio.current_time)
+        self._turns = Turns(self._actor, storage.transaction, limits, self, doors.stopwatch, note)
         self._slices = Slices(self._turns, storage.transaction, self._wakeup.set)
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
@@ -101,6 +104,11 @@ class Activation:
         """The runtime's stop has waited long enough for async handlers."""
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
+
+    @property
+    def handlers_under_way(self) -> int:
+        """Async handlers that have begun, or are about to."""
+        return len(self._slices.running) + (self._starting is not None)
 
     @property
     def quiet(self) -> bool:

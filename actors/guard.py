@@ -6,7 +6,7 @@ the statement cache (`sql.internal`), so one flag, "a handler runs", decides for
 
 import apsw
 
-from actors.limits import Limits
+from actors.limits import LIKE_PATTERN_BYTES_MAX, STATEMENT_BYTES_MAX, Limits
 
 _DENIED = {
     apsw.SQLITE_ATTACH: "use ATTACH or VACUUM: a room is one file",
@@ -59,6 +59,12 @@ class Guard:
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
         connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, limits.row_bytes_max)
+        connection.limit(apsw.SQLITE_LIMIT_SQL_LENGTH, STATEMENT_BYTES_MAX)
+        connection.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_PATTERN_BYTES_MAX)
+        connection.limit(apsw.SQLITE_LIMIT_WORKER_THREADS, 0)  # a sort stays on its thread: no chance, none of our doors
+        # Left as SQLite has them: columns (2,000) and compound selects (500), because a lower bound would make rooms that have
+        # more unreadable; trigger depth (1,000), because deleting a thread of replies cascades as deep as it is; variables
+        # (32,766) and steps of a program, because the length of the text bounds them and the deadline what they do.
 
     def __call__(self, operation: int, one: str | None, two: str | None, database: str | None, trigger: str | None) -> int:
         if not self.handler_runs:

@@ -9,7 +9,7 @@ MIB = 1024 * KIB
 LOCK_POLL_SECONDS = 0.005  # how often to look again while another program holds a room's write lock; the loop never waits for it
 ROOM_ID_BYTES_MAX = 1024  # UTF-8; an id is a key in the catalog, the replica and logs, not a document
 STATEMENT_BYTES_MAX = 100_000  # UTF-8, of one statement's text: parsing takes 1 ms; a longer one has values built into it
-LIKE_PATTERN_BYTES_MAX = 250  # one LIKE is one step of SQLite, which no deadline interrupts: 0.25 s a MiB at worst; SQLite: 50,000
+LIKE_PATTERN_BYTES_MAX = 250  # one LIKE is one step of SQLite, which no deadline interrupts: at worst 0.25 s a MiB of text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Limits:
     meanwhile. A statement takes microseconds; one that scans 1,000,000 rows takes about so long."""
 
     blocked_seconds_warn: float = 0.5
-    """After so long in one handler the watchdog logs its stack. Handlers take microseconds; half a second is felt in every room."""
+    """After so long in one handler the watchdog logs its stack. Handlers take microseconds; this is felt in every room."""
 
     blocked_seconds_max: float = math.inf
     """After so long the process ends itself with a dump, for a supervisor to start it anew. No bound, because a debugger's
@@ -61,7 +61,8 @@ class Limits:
     """A room's WAL beyond this is checkpointed in a worker thread. 4 MiB keep a re-home after a crash near 10 ms."""
 
     drain_seconds_max: float = 10.0
-    """How long a stop waits for calls that have begun or queue; then they are refused or unknown."""
+    """How long a stop waits for calls that have begun or queue, and then for the replica; what is left of the calls is refused
+    or unknown, of the changes replicated after the next start. Supervisors commonly kill after 10 to 90 s."""
 
     broken_rooms_max: int = 3
     """So many rooms broken by failed syncs within a minute mean the disk is the problem: the runtime stops."""

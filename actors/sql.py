@@ -5,7 +5,8 @@ from typing import Any, Protocol, overload
 
 import apsw
 
-from actors.errors import ManyRows, NoRow, StatementRefused, TooLarge
+from actors.errors import DeadlineExceeded, ManyRows, NoRow, StatementRefused, TooLarge
+from actors.limits import STATEMENT_BYTES_MAX
 from actors.sqltext import first_statement_end, is_blank
 
 SQLValue = None | bool | int | float | str | bytes
@@ -101,6 +102,9 @@ class Scope(Protocol):
 
     connection: Any  # an apsw.Connection; its stubs leave a type open that strict checking stumbles over
     entered: bool  # a handler runs and its savepoint is open
+    room: str
+    statement_began: float | None  # None before each statement; then as its deadline first saw it
+    statement_seconds_max: float
 
     def enter(self, query: str) -> None:
         """Open the running handler's savepoint. Raises StatementRefused where no handler runs, RoomLocked."""
@@ -148,7 +152,8 @@ class SQL:
 
         Raises:
           StatementRefused: more than one statement, a statement that handlers may not run, or no handler is running.
-          TooLarge: a value or row over `row_bytes_max`.
+          TooLarge: a value or row over `row_bytes_max`, or a text over 100,000 bytes.
+          DeadlineExceeded: it ran longer than `statement_seconds_max` and was interrupted.
           apsw.Error: what SQLite says of it (ConstraintError, SQLError, …); the handler may catch it and go on.
         """
         scope = self._scope
@@ -160,6 +165,7 @@ class SQL:
             raise StatementRefused(f"give values one by one or by name, not both: {query:.200}")
         connection = scope.connection
         before = connection.total_changes()
+        scope.statement_began = None
         tuples: list[tuple[Any, ...]]
         try:
             cursor: Any = connection.execute(query, named or args)
@@ -179,7 +185,7 @@ class SQL:
         return Rows(names, tuples, connection.changes() if connection.total_changes() != before else 0)
 
     def many(self, query: str, rows: Iterable[Sequence[SQLValue]], /) -> int:
-        """Run `query` once per row of values; returns the number of rows written. Raises as a single call."""
+        """Run `query` once per row of values, each a statement; returns the number of rows written. Raises as a single call."""
         scope = self._scope
         if not scope.entered:
             scope.enter(query)
@@ -191,6 +197,7 @@ class SQL:
         try:
             for row in rows:
                 before = connection.total_changes()
+                scope.statement_began = None
                 connection.execute(query, row).fetchall()
                 if connection.total_changes() != before:
                     written += connection.changes()
@@ -201,6 +208,12 @@ class SQL:
     def _check(self, query: str) -> None:
         if not isinstance(query, str):  # pyright: ignore[reportUnnecessaryIsInstance]: callers without a type checker
             raise StatementRefused(f"a statement is text, not {type(query).__name__}")
+        if len(query) > STATEMENT_BYTES_MAX or len(query.encode()) > STATEMENT_BYTES_MAX:
+            raise TooLarge(
+                f"a statement's text may have {STATEMENT_BYTES_MAX:,} bytes and this one has {len(query.encode()):,}; "
+                f"give values by ? or :name, many rows by sql.many: {query:.200}",
+                ran="rolled back",
+            )
         if ";" in query and not is_blank(query[first_statement_end(query) :]):
             raise StatementRefused(f"one statement a call; this text holds several: {query:.200}")
         if len(self._known) >= KNOWN_MAX:
@@ -212,6 +225,14 @@ class SQL:
         refusal = self._scope.refusal()
         if refusal is not None:
             return StatementRefused(f"a handler may not {refusal}. The statement: {query:.200}")
+        if isinstance(error, apsw.InterruptError):
+            return DeadlineExceeded(
+                f"{self._scope.room}: a statement ran longer than statement_seconds_max = "
+                f"{self._scope.statement_seconds_max:g} s and was interrupted, because every room stands still meanwhile. The "
+                "call was rolled back. Let it touch fewer rows (an index, a LIMIT, several calls), or do it in a migration. "
+                f"The statement: {query:.200}",
+                room=self._scope.room,
+            )
         if isinstance(error, apsw.TooBigError):
             limit = self._scope.connection.limit(apsw.SQLITE_LIMIT_LENGTH)
             size = sum(_bytes_of(value) for value in values)

@@ -4,12 +4,14 @@ Synchronous and between two awaits: nobody else ever sees it open. BEGIN and sav
 no SQL costs none.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import apsw
 
 from actors import capture
+from actors.deadline import Deadline
 from actors.errors import RoomLocked, RoomUnfit, StatementRefused, StorageFull, TurnVoid
 from actors.guard import Guard
 from actors.schema import RoomSchema, read_schema, refuse_names, schema_key
@@ -67,7 +69,14 @@ class Transaction:
         self._frames_written = False
         self.wal_bytes = 0  # about, as of the last commit
         self._version = connection.data_version()
+        self.statement_began: float | None = None  # as its deadline first saw it
+        self.statement_seconds_max = math.inf
         connection.set_wal_hook(self._note_frames)
+
+    def limit_statements(self, seconds: float, stopwatch: Callable[[], float]) -> None:
+        """From now on, interrupt a handler's statement after so long."""
+        self.statement_seconds_max = seconds
+        Deadline(self, stopwatch).install()
 
     @property
     def epoch(self) -> int:

@@ -9,6 +9,8 @@ can see that.
 """
 
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from actors.doors import Doors
@@ -70,12 +72,15 @@ class Watchdog:
         self._began = 0.0  # of the present stall
         self._stall: Stall | None = None
 
-    def start(self) -> None:
+    @contextmanager
+    def watching(self) -> Generator[None]:
+        """On the loop that is to be watched."""
         self._answer()
         self._lookout.start(self.look)
-
-    def stop(self) -> None:
-        self._lookout.stop()
+        try:
+            yield
+        finally:
+            self._lookout.stop()
 
     def _answer(self) -> None:
         self._answered_at = self._stopwatch()

@@ -1,5 +1,7 @@
 """The front door: a runtime of rooms with its replica."""
 
+import logging
+import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,7 +9,10 @@ from os import PathLike
 
 import actors
 from actors import Actor, Doors, Limits, NoFollower
+from durable_rooms.signals import Termination
 from replication import ReplicaStatus, Replicator, SQLiteReplica
+
+logger = logging.getLogger("durable_rooms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,22 @@ class Status(actors.RuntimeStatus):
 
 class Runtime(actors.Runtime):
     """Rooms of one data directory, and their replica."""
+
+    termination: Termination | None = None  # of this runtime, once somebody waits for it
+
+    async def until_terminated(self) -> signal.Signals:
+        """Wait for SIGTERM or SIGINT (Ctrl-C), and return it: let the body of `open_runtime` end then, and the runtime drains.
+
+        From this call to the end of `open_runtime` both signals are the runtime's: Ctrl-C raises no KeyboardInterrupt. Another
+        one after the first, while the service stops, ends the process at once with exit code 128 + its number; nothing
+        acknowledged is lost.
+
+        Raises:
+          RuntimeError: outside the main thread.
+        """
+        if self.termination is None:
+            self.termination = Termination()
+        return await self.termination.first()
 
     @property
     def _replicators(self) -> tuple[Replicator, ...]:
@@ -39,6 +60,8 @@ class Runtime(actors.Runtime):
             rooms_open=status.rooms_open,
             rounds=status.rounds,
             rooms_broken=status.rooms_broken,
+            stalls=status.stalls,
+            last_stall=status.last_stall,
             replicas=tuple(replicator.status() for replicator in self._replicators),
         )
 
@@ -63,8 +86,8 @@ async def open_runtime(
       DiskFailed: the disk failed while the body ran; the runtime stopped and the body was cancelled.
       ValueError: two classes of one name, or more than one replica.
     An exception raised in the body leaves it as it is, never inside an ExceptionGroup.
-    At the end it takes no more calls, lets those under way finish (`drain_seconds_max`), brings the replica up to date, and
-    closes every room.
+    At the end it takes no more calls, lets those under way finish, brings the replica up to date (both within
+    `drain_seconds_max`), closes every room, and logs in one line what was left. See `Runtime.until_terminated` for services.
     """
     async with open_with_doors(path, actors, replicas=replicas, limits=limits, doors=Doors()) as runtime:
         yield runtime
@@ -83,5 +106,28 @@ async def open_with_doors(
     if len(replicas) > 1:
         raise ValueError(f"one replica at most; {len(replicas)} were given")
     follower = Replicator(replicas[0]) if replicas else NoFollower()
-    async with actors.open_house(Runtime, path, actor_classes, follower, limits or Limits(), doors) as runtime:
-        yield runtime
+    runtime: Runtime | None = None
+    try:
+        async with actors.open_house(Runtime, path, actor_classes, follower, limits or Limits(), doors) as runtime:
+            yield runtime
+    finally:
+        if runtime is not None:
+            if runtime.termination is not None:
+                runtime.termination.give_back()
+            _report(runtime)
+
+
+def _report(runtime: Runtime) -> None:
+    """One line on what the stop has left. None after a failure, which has an exception of its own."""
+    left = runtime.left
+    if left is None:
+        return
+    behind = [replica for replica in runtime.status().replicas if replica.lag_rooms]
+    logger.log(
+        logging.WARNING if left.refused or left.unknown or behind else logging.INFO,
+        "stopped in %.2f s: %d calls refused, %d of unknown outcome; not in the replica yet: %s",
+        left.seconds,
+        left.refused,
+        left.unknown,
+        ", ".join(f"{one.lag_rooms} rooms with {one.lag_entries} changes (after the next start)" for one in behind) or "nothing",
+    )

@@ -114,6 +114,7 @@ class Replicator:
             state=tally.state,
             lag_seconds=max((trio.current_time() - room.since for room in dirty), default=0.0),
             lag_entries=sum(room.entries for room in dirty),
+            lag_rooms=len(dirty),
             lag_p50_seconds=tally.percentile(0.5),
             lag_p99_seconds=tally.percentile(0.99),
             batches=tally.batches,
