@@ -19,13 +19,21 @@ _ROOM_SCHEMA = (
 )
 
 
-def make_internal_tables(connection: apsw.Connection, name: RoomName) -> None:
+def make_internal_tables(connection: apsw.Connection) -> None:
+    """In an empty database; the room's name follows (`name_room`)."""
     internal(connection, "BEGIN IMMEDIATE")
     internal(connection, f"PRAGMA application_id = {APPLICATION_ID}")
     for statement in (_ROOM_SCHEMA, MIGRATIONS_SCHEMA, *capture.OUTBOX_SCHEMA):
         internal(connection, statement)
-    internal(connection, "INSERT INTO _room (one, actor, id, format) VALUES (1, ?, ?, ?)", (*name, FORMAT))
     capture.begin_epoch(connection, 1, 0)
+    internal(connection, "COMMIT")
+
+
+def name_room(connection: apsw.Connection, name: RoomName, now: float) -> None:
+    """Make a file with the internal tables, and perhaps migrated before, the file of this room."""
+    internal(connection, "BEGIN IMMEDIATE")
+    internal(connection, "INSERT INTO _room (one, actor, id, format) VALUES (1, ?, ?, ?)", (*name, FORMAT))
+    internal(connection, "UPDATE _migrations SET applied_at = ?", (now,))
     internal(connection, "COMMIT")
 
 
@@ -37,6 +45,8 @@ def migrate(transaction: Transaction, migrations: Sequence[Migration], now: floa
     """
     connection, room = transaction.connection, transaction.room
     steps = migration.pending(connection, migrations, room)
+    if not steps and transaction.known.fits and not must_write:
+        return False
     transaction.begin()
     try:
         if steps:
@@ -45,7 +55,8 @@ def migrate(transaction: Transaction, migrations: Sequence[Migration], now: floa
             migration.run(transaction.sql, steps, first, room)
             transaction.call_ends()
             migration.record(connection, steps, first, now)
-        if capture.install(connection, transaction.schema.replicated) or must_write:
+        transaction.fit_capture()
+        if must_write:
             transaction.must_write()
         return transaction.commit()
     except BaseException as error:

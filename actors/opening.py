@@ -13,14 +13,16 @@ from actors.disk import Disk
 from actors.errors import RoomLocked, RoomsError, RoomUnfit, StatementRefused
 from actors.follower import Position
 from actors.guard import Guard
-from actors.interior import FORMAT, make_internal_tables, migrate
+from actors.interior import FORMAT, migrate, name_room
 from actors.limits import Limits
 from actors.migration import Migration
 from actors.names import RoomName
 from actors.rehome import delete_database, rehome_database, rehome_wal, set_aside, wal_of
+from actors.schemas import Schemas
 from actors.sql import internal
 from actors.storage import Storage, set_pragmas
-from actors.transaction import Schemas, Transaction
+from actors.template import Templates
+from actors.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class RoomPlan:
     now: float
     catalogued: Position | None  # the catalog's row, if it has one
     proven: bool
+    templates: Templates
     unclean: bool  # active at a crash, broken, or unknown to the catalog: re-home before anybody reads (rules 9, 19)
 
 
@@ -99,6 +102,7 @@ def _open_existing(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
     connection = disk.connect(plan.path)
     try:
         _check_identity(connection, plan)
+        set_pragmas(connection, synchronous="NORMAL" if had_wal else "OFF")
         storage = _equip(disk, plan, schemas, connection, level_off=not had_wal)
     except BaseException:
         _close_untouched(connection)
@@ -139,14 +143,16 @@ def _compare_with_catalog(storage: Storage, plan: RoomPlan) -> bool:
 
 # -- a room that is not -----------------------------------------------------------------------------------------------
 def _give_birth(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
-    """Make the file. Nothing is synced here: the first round covers database, WAL and directory (rule 6)."""
+    """Make the file from the class's template. Nothing is synced here: its first round covers all of it (rule 6)."""
+    template = plan.templates.of(plan.name.actor, plan.migrations, plan.local_tables, plan.limits)
     delete_database(disk, plan.path)  # a stale WAL would replay into the new file (rule 10)
     database_fd = disk.open(plan.path, create=True)  # before SQLite opens it, closed after (rule 7)
     try:
+        disk.write(database_fd, template)
         connection = disk.connect(plan.path)
         try:
-            internal(connection, "PRAGMA synchronous = OFF")
-            storage = _equip(disk, plan, schemas, connection, level_off=True)
+            set_pragmas(connection, synchronous="OFF")  # reads the file, and so makes the WAL
+            storage = _equip(disk, plan, schemas, connection, level_off=True, newborn=True)
         except BaseException:
             _close_untouched(connection)
             raise
@@ -165,16 +171,16 @@ def _give_birth(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
     return storage
 
 
-def _equip(disk: Disk, plan: RoomPlan, schemas: Schemas, connection: apsw.Connection, *, level_off: bool) -> Storage:
-    """Settings, guard and WAL descriptor. The descriptor follows the first read and precedes the first write (rule 4)."""
-    set_pragmas(connection, synchronous="OFF" if level_off else "NORMAL")
-    tables = internal(connection, "SELECT count(*) FROM sqlite_schema")[0][0]
+def _equip(
+    disk: Disk, plan: RoomPlan, schemas: Schemas, connection: apsw.Connection, *, level_off: bool, newborn: bool = False
+) -> Storage:
+    """Guard and WAL descriptor of a connection that has read, so that the WAL is there; before its first write (rules 4, 22)."""
     wal_fd = disk.open(wal_of(plan.path))
     try:
+        if newborn:
+            name_room(connection, plan.name, plan.now)
         guard = Guard()
         guard.install(connection, plan.limits)
-        if not tables:
-            make_internal_tables(connection, plan.name)
         transaction = Transaction(connection, guard, schemas, plan.local_tables, str(plan.name))
         return Storage(disk, plan.path, transaction, wal_fd, level_off=level_off)
     except BaseException:

@@ -1,5 +1,6 @@
 """A room's file as its seat keeps it: opened in a worker thread, closed or put right, its catalog row true at every step."""
 
+import errno
 from dataclasses import replace
 from typing import Protocol
 
@@ -17,9 +18,12 @@ from actors.migration import Migration
 from actors.names import DataDir, RoomName
 from actors.opening import RoomPlan, open_room
 from actors.rehome import delete_database, rehome_wal
+from actors.schemas import Schemas
 from actors.storage import Storage
 from actors.syncer import Syncer
-from actors.transaction import Schemas
+from actors.template import Templates
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ActorClass:
@@ -40,6 +44,7 @@ class Records(Protocol):
     catalog: Catalog
     syncer: Syncer
     schemas: Schemas
+    templates: Templates
 
 
 class RoomFile:
@@ -74,6 +79,7 @@ class RoomFile:
             now=house.doors.wall_clock(),
             catalogued=entry.position if entry else None,
             proven=entry.proven if entry else False,
+            templates=house.templates,
             unclean=entry is None or entry.active or not entry.proven,
         )
         failures = house.syncer.failures
@@ -81,11 +87,11 @@ class RoomFile:
             storage = await house.doors.threads.run(open_room, house.doors.disk, plan, house.schemas)
             storage.ask_itself = house.syncer.failures != failures
             return storage
-        except apsw.FullError as error:
-            raise StorageFull(
-                f"{self.name}: the disk is full, so the room could not be opened. Nothing ran.", room=str(self.name)
-            ) from error
         except (OSError, apsw.Error) as error:
+            if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno in _FULL):
+                raise StorageFull(
+                    f"{self.name}: the disk is full, so the room could not be opened. Nothing ran.", room=str(self.name)
+                ) from error
             raise RoomUnfit(
                 f"{self.name}: its file {plan.path} could not be opened ({error}). Nothing ran; other rooms are not affected.",
                 room=str(self.name),

@@ -24,10 +24,11 @@ from actors.names import DataDir, RoomName, room_name
 from actors.residents import Residents
 from actors.room import Room, closed
 from actors.room_file import ActorClass
+from actors.schemas import Schemas
 from actors.seat import Seat
 from actors.source import RoomSource
 from actors.syncer import Syncer
-from actors.transaction import Schemas
+from actors.template import Templates
 from actors.watchdog import Stall, Watchdog
 
 A = TypeVar("A", bound=Actor)
@@ -77,6 +78,7 @@ class Runtime:
         self.limits = limits
         self.doors = doors
         self.schemas = Schemas()
+        self.templates = Templates()
         self.watchdog = Watchdog(limits, doors)
         self.failure: RoomsError | None = None
         self._classes = actor_classes(actors)

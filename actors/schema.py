@@ -29,12 +29,6 @@ class RoomSchema:
         return any(table in there for table, _ in self.generated - before.generated)
 
 
-def schema_key(connection: apsw.Connection, local: frozenset[str]) -> bytes:
-    """A digest of everything that decides a `RoomSchema`; costs one small query."""
-    rows = internal(connection, "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE '\\_%' ESCAPE '\\'")
-    return blake2b(repr((sorted(local), rows)).encode(), digest_size=16).digest()
-
-
 def read_schema(connection: apsw.Connection, local: frozenset[str]) -> RoomSchema:
     """The replicated tables of a room.
 

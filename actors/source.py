@@ -11,9 +11,9 @@ from actors.doors import Doors
 from actors.follower import Changes, EpochStart, Position, RoomCopy, Schema, TableChanges
 from actors.gate import NEVER
 from actors.names import RoomName
+from actors.schemas import Schemas
 from actors.seat import Seat
 from actors.sql import SQLValue, internal
-from actors.transaction import Schemas
 
 COLLECT_ENTRIES_ON_LOOP_MAX = 4_000  # 5 ms of the loop; more is read in a worker thread
 
@@ -83,7 +83,7 @@ class RoomSource:
         try:
             bounds = capture.bounds(connection)
             commit = activation.commit_now(reading=True)  # covers all that is read here, another program's commit included
-            tables = capture.extract(connection, transaction.extractions, after)
+            tables = capture.extract(connection, transaction.known.extractions, after)
         finally:
             internal(connection, "COMMIT")
         changes = self._found(tables, transaction.schema.replicated, transaction.timeline, bounds, after)
@@ -97,9 +97,10 @@ class RoomSource:
             connection.wal_autocheckpoint(0)
             internal(connection, "BEGIN")  # schema and timeline of the same moment, too
             try:
-                schema = self._seats.schemas.of(connection, local).replicated
-                tables = capture.extract(connection, capture.extractions(connection, schema), after)
-                return self._found(tables, schema, capture.timeline(connection), capture.bounds(connection), after)
+                known = self._seats.schemas.of(connection, local)
+                tables = capture.extract(connection, known.extractions, after)
+                timeline, bounds = capture.timeline(connection), capture.bounds(connection)
+                return self._found(tables, known.schema.replicated, timeline, bounds, after)
             finally:
                 internal(connection, "COMMIT")
         finally:

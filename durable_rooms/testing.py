@@ -18,13 +18,14 @@ from actors import SQL, Actor, Disk, Doors, InlineThreads, Limits, Rows, SQLValu
 from actors.envelope import seal
 from actors.guard import Guard
 from actors.handlers import Handler, Handlers
-from actors.interior import make_internal_tables, migrate
+from actors.interior import make_internal_tables, migrate, name_room
 from actors.mailbox import Mailbox
 from actors.migration import as_migrations
 from actors.names import RoomName, room_name
 from actors.runtime import actor_classes
+from actors.schemas import Schemas
 from actors.sql import internal
-from actors.transaction import Schemas, Transaction
+from actors.transaction import Transaction
 from actors.turn import Turns
 from durable_rooms.runtime import Runtime, open_with_doors
 from replication import SQLiteReplica
@@ -73,7 +74,8 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
         internal(connection, f"PRAGMA {pragma} = 1")
     guard = Guard()
     guard.install(connection, Limits())
-    make_internal_tables(connection, name)
+    make_internal_tables(connection)
+    name_room(connection, name, now())
     transaction = Transaction(connection, guard, Schemas(), actor.local_tables, str(name))
     migrate(transaction, as_migrations(actor.migrations), now())
     instance = actor()

@@ -144,6 +144,12 @@ class RecordingDisk(Disk):
         self.note("open", name, node=node)
         return fd
 
+    def write(self, fd: int, content: bytes) -> None:
+        name, node = self._open_files[fd]
+        self._raise_if_struck("write", name)
+        super().write(fd, content)
+        self.note("write", name, node=node, offset=0, data=content)
+
     def open_directory(self, path: Path) -> int:
         fd = super().open_directory(path)
         self._open_files[fd] = (self.relative(path), DIRECTORY)
