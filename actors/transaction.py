@@ -11,32 +11,16 @@ from typing import Any
 import apsw
 
 from actors import capture
+from actors.compaction import Compaction
 from actors.deadline import Deadline
 from actors.errors import RoomLocked, RoomUnfit, StatementRefused, StorageFull, TurnVoid
 from actors.guard import Guard
-from actors.schema import RoomSchema, read_schema, refuse_names, schema_key
+from actors.schema import RoomSchema, refuse_names
+from actors.schemas import Schemas
 from actors.sql import INTERNAL, SQL, internal
 
-_SCHEMAS_KEPT = 1_000
 FRAME_BYTES = 4_096 + 24  # of a WAL: a page and its header
 _TRIM_STEP = 256  # entries; trimming costs 2 µs a turn plus 0.3 µs an entry, so it is done in steps
-
-
-class Schemas:
-    """Room schemas by their text, shared by the rooms of a runtime; reading one costs 0.3 ms, finding it 10 µs."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, RoomSchema] = {}
-
-    def of(self, connection: apsw.Connection, local: frozenset[str]) -> RoomSchema:
-        key = schema_key(connection, local)
-        schema = self._known.get(key)
-        if schema is None:
-            schema = read_schema(connection, local)
-            if len(self._known) >= _SCHEMAS_KEPT:
-                self._known.clear()
-            self._known[key] = schema
-        return schema
 
 
 class Transaction:
@@ -49,10 +33,10 @@ class Transaction:
         self._execute: Callable[..., Any] = connection.execute  # for the two statements of every call
         self.entered = False
         self.room = room
-        self.schema: RoomSchema = schemas.of(connection, local)
-        self.seq = capture.last_seq(connection)
+        self.known = schemas.of(connection, local)
+        first, self.seq = capture.bounds(connection)
+        self.compaction = Compaction(first)
         self.timeline = capture.timeline(connection)
-        self.extractions = capture.extractions(connection, self.schema.replicated)
         self.begun = False
         self.closed = False  # the room broke: nothing may touch the connection again (rule 21)
         self.foreign_commit = False  # another program committed; its commit counts as one of ours (rule 34)
@@ -77,6 +61,10 @@ class Transaction:
         """From now on, interrupt a handler's statement after so long."""
         self.statement_seconds_max = seconds
         Deadline(self, stopwatch).install()
+
+    @property
+    def schema(self) -> RoomSchema:
+        return self.known.schema
 
     @property
     def epoch(self) -> int:
@@ -141,7 +129,14 @@ class Transaction:
             seq += 1
         if self.acknowledged >= self._trimmed + _TRIM_STEP:
             self.trim()
+        self.compaction.forget(connection, seq - self.seq)
         return seq
+
+    def fit_capture(self) -> None:
+        """Inside a transaction: make the capture triggers fit the schema."""
+        if not self.known.fits and capture.install(self.connection, self.schema.replicated):
+            self._wrote_unseen = True
+            self.known = self._schemas.of(self.connection, self._local)
 
     def must_write(self) -> None:
         """This turn counts as one that wrote, whatever the change counter says (it does not see DDL)."""
@@ -170,13 +165,12 @@ class Transaction:
     def _notice_foreign_commit(self) -> None:
         self.foreign_commit = True
         try:
-            self.schema = self._schemas.of(self.connection, self._local)
+            self.known = self._schemas.of(self.connection, self._local)
             self.unfit = ""
         except StatementRefused as error:  # what a handler could not have made; undone there, the room is fit again
             self.unfit = str(error)
         self.seq = capture.last_seq(self.connection)
         self.timeline = capture.timeline(self.connection)
-        self.extractions = capture.extractions(self.connection, self.schema.replicated)
 
     # -- a call in it -----------------------------------------------------------------------------------------------
     def call_begins(self) -> None:
@@ -245,8 +239,7 @@ class Transaction:
         internal(self.connection, "ROLLBACK TO call")
         internal(self.connection, "RELEASE call")
         if self.guard.schema_touched:
-            self.schema = self._schemas.of(self.connection, self._local)
-            self.extractions = capture.extractions(self.connection, self.schema.replicated)
+            self.known = self._schemas.of(self.connection, self._local)
         return True
 
     def look_for_rollback(self, error: apsw.Error) -> None:
@@ -267,9 +260,8 @@ class Transaction:
     def _follow_schema(self) -> None:
         self._wrote_unseen = True
         refuse_names(self.connection)
-        before, self.schema = self.schema, self._schemas.of(self.connection, self._local)
-        capture.install(self.connection, self.schema.replicated)
-        self.extractions = capture.extractions(self.connection, self.schema.replicated)
+        before, self.known = self.schema, self._schemas.of(self.connection, self._local)
+        self.fit_capture()
         if self.schema.computes_more_than(before):
             capture.break_continuity(self.connection)
 
