@@ -15,9 +15,11 @@ from typing import NoReturn
 import trio
 
 from benchmarks import machine, plots, report
-from benchmarks.harness import Bench, Progress
+from benchmarks.harness import Bench
+from benchmarks.progress import Progress
 from benchmarks.records import Record, missed
 from benchmarks.registry import BENCHMARKS, paragraph
+from benchmarks.rooms_on_disk import sync
 from benchmarks.sizes import FULL, QUICK, Size
 
 GOOD, MISSED, USAGE = 0, 1, 2
@@ -53,18 +55,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(names: Sequence[str], size: Size, place: Path, progress: Progress, unfit: dict[str, str]) -> list[Record]:
-    """Run benchmarks one after the other, each in an empty directory and an event loop of its own."""
+    """Run benchmarks one after the other, each in an empty directory and an event loop of its own.
+
+    What one leaves behind is made durable before the next begins, and deleted when the last has ended: a syncfs would write it,
+    and a disk that discards freed blocks is slow for seconds after a large deletion.
+    """
     records: list[Record] = []
-    for name in names:
-        own = place / name
-        own.mkdir()
-        try:
-            records += trio.run(BENCHMARKS[name].run, Bench(size, own, progress))
-        except machine.Unfit as error:
-            unfit[name] = str(error)
-        finally:
-            progress.done()
-            shutil.rmtree(own)
+    try:
+        for name in names:
+            own = place / name
+            own.mkdir()
+            sync(own)
+            try:
+                records += trio.run(BENCHMARKS[name].run, Bench(size, own, progress))
+            except machine.Unfit as error:
+                unfit[name] = str(error)
+            finally:
+                progress.done()
+    finally:
+        progress.case("deleting", "what was measured")
+        for name in names:
+            shutil.rmtree(place / name, ignore_errors=True)
+        progress.done()
     return records
 
 
@@ -78,7 +90,7 @@ def data_directory(parent: Path | None) -> Generator[Path]:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks", description="Measure durable-rooms beside what the machine can do.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of: {', '.join(BENCHMARKS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="everything in less than 3 minutes; noisier")
+    parser.add_argument("--quick", action="store_true", help="everything in about 4 minutes; noisier")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as a JSON list")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="write one PNG a benchmark (needs matplotlib)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="measure on the disk of this directory (default: where you are)")

@@ -1,4 +1,4 @@
-"""How a figure is measured: beside its ceiling, in turns, and the median counts. Also percentiles and progress.
+"""How a figure is measured: beside its ceiling, in turns, and the median counts. Also percentiles.
 
 On a machine that others use, two numbers taken a minute apart cannot be compared. So a figure is never measured alone:
 ceiling, figure, ceiling, figure, …, ceiling; each figure is divided by the mean of its two neighbours; the turn with the
@@ -6,12 +6,12 @@ median ratio is reported, its figure and its ceiling together.
 """
 
 import math
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
+from benchmarks.progress import Progress
 from benchmarks.sizes import Size
 
 Measure = Callable[[], Awaitable[float]]
@@ -25,32 +25,6 @@ class Measured(NamedTuple):
     @property
     def ratio(self) -> float:
         return self.value / self.ceiling
-
-
-class Progress:
-    """Says on a terminal what is being measured, on one line that is overwritten; elsewhere one line a case."""
-
-    def __init__(self, out: TextIO | None = None) -> None:
-        self._out = out if out is not None else sys.stderr
-        self._live = self._out.isatty()
-        self._shown = ""
-
-    def case(self, benchmark: str, case: str) -> None:
-        self._shown = f"{benchmark} · {case}" if case else benchmark
-        self._write("")
-        if not self._live:
-            print(f"measuring {self._shown}", file=self._out, flush=True)
-
-    def step(self, what: str) -> None:
-        self._write(f" · {what}")
-
-    def done(self) -> None:
-        if self._live:
-            print("\r\033[K", end="", file=self._out, flush=True)
-
-    def _write(self, more: str) -> None:
-        if self._live:
-            print(f"\r\033[K  {self._shown}{more}"[:150], end="", file=self._out, flush=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ async def run(bench: Bench) -> list[Record]:
     latencies: list[float] = []
     try:
         async with open_rooms(bench.place("rooms"), 1) as (runtime, [room]):
-            await _fill(room, size.history_rows)
+            await fill(room, size.history_rows)
 
             async def history(_number: int) -> None:
                 rows: list[dict[str, Any]] = await room.history(size.history_limit)
@@ -59,7 +59,7 @@ async def run(bench: Bench) -> list[Record]:
     ]
 
 
-async def _fill(room: Room[ChatRoom], count: int) -> None:
+async def fill(room: Room[ChatRoom], count: int) -> None:
     rows = [list(row) for row in workload.rows(count)]
     for begin in range(0, count, FILL_ROWS):
         await room.call(ChatRoom.fill, rows[begin : begin + FILL_ROWS])

@@ -10,7 +10,7 @@ from benchmarks.report import number
 
 BAR, CEILING, AT_LEAST, AIM = "#3b6fb6", "#dfe4ea", "#c0392b", "#2e8b57"
 SIZES_ON_ONE_AXIS = 8
-LEGEND = ("measured", "ceiling", "at least", "at most", "aim")
+LEGEND = ("measured", "ceiling", "floor", "at least", "at most", "aim")
 
 
 def available() -> bool:
@@ -76,9 +76,10 @@ def _panel(axis: Any, records: Sequence[Record]) -> None:
         return label
 
     for place, record in enumerate(records):
-        scale = record.ceiling or 1.0
+        scale = 1.0 if record.absolute else record.ceiling or 1.0
+        beside = "floor" if record.lower_is_better else "ceiling"
         if record.ceiling is not None:
-            axis.barh(place, record.ceiling, height=0.62, color=CEILING, label=once("ceiling"))
+            axis.barh(place, record.ceiling, height=0.62, color=CEILING, label=once(beside))
         axis.barh(place, record.value, height=0.40, color=BAR, label=once("measured"))
         marks = [record.value, record.ceiling or 0.0]
         if record.target is not None:
@@ -86,7 +87,7 @@ def _panel(axis: Any, records: Sequence[Record]) -> None:
             for bound, colour, label in ((record.target.at_least, AT_LEAST, word), (record.target.aim, AIM, "aim")):
                 axis.plot([bound * scale] * 2, [place - 0.36, place + 0.36], color=colour, linewidth=2, label=once(label))
                 marks.append(bound * scale)
-        text = number(record.value) + (f"  ({number(record.ratio)} of the ceiling)" if record.ratio is not None else "")
+        text = number(record.value) + (f"  ({number(record.ratio)} of the {beside})" if record.ratio is not None else "")
         axis.text(max(marks), place, f"  {text}", va="center", fontsize=9)
         top = max(top, *marks)
     axis.set_yticks(range(len(records)), [record.case for record in records], fontsize=9)

@@ -1,7 +1,7 @@
 """One measured figure, its ceiling, what it must reach, and the verdict. No measuring here.
 
-With a ceiling, `at_least` and `aim` are about the ratio of figure to ceiling; without one, about the figure itself.
-`lower_is_better` turns the comparison round (latencies).
+With a ceiling, `at_least` and `aim` are about the ratio of figure to ceiling; without one, or where the target is `absolute`,
+about the figure itself. `lower_is_better` turns the comparison round (latencies); what stands beside such a figure is a floor.
 """
 
 from collections.abc import Iterable
@@ -27,6 +27,14 @@ HISTORY = Target(0.5, 0.75)
 REPLICA_APPLY = Target(0.7, 0.85)
 REPLICATION_COST = Target(0.6, 0.8)
 REPLICATION_LAG_MS = Target(100, 65)
+NEW_ROOMS = Target(500, 1_500)
+WAKE_MS = Target(2, 1)
+OPEN_ROOM_KIB = Target(200, 150)
+CLOSED_ROOM_BYTES = Target(64, 64)  # "0": below what a dict entry costs, and above the noise of RSS (see memory)
+START_SECONDS = Target(3, 1)
+CHURN = Target(5, 2)
+CHECKPOINT_STALL_MS = Target(10, 5)
+NO_GROWTH = Target(1, 1)  # of the bound that each growth has (see soak)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +45,15 @@ class Record:
     unit: str
     ceiling: float | None = None
     target: Target | None = None
+    absolute: bool = False
+    """The target is about the figure itself, although there is a ceiling or a floor beside it."""
     lower_is_better: bool = False
     note: str = ""
     """What else was seen in this run: latencies, syncs per post, lag."""
 
     def __post_init__(self) -> None:
-        assert self.ceiling is None or not self.lower_is_better, "a ratio to a ceiling is always: higher is better"
+        by_ratio = self.ceiling is not None and not self.absolute
+        assert not (by_ratio and self.lower_is_better), "a target about a ratio is always: higher is better"
 
     @property
     def ratio(self) -> float | None:
@@ -51,7 +62,7 @@ class Record:
     @property
     def judged(self) -> float:
         """The number that the target is about."""
-        return self.value if self.ceiling is None else self.value / self.ceiling
+        return self.value if self.ceiling is None or self.absolute else self.value / self.ceiling
 
     @property
     def passed(self) -> bool | None:
@@ -80,6 +91,7 @@ class Record:
             "at_least": self.target.at_least if self.target else None,
             "aim": self.target.aim if self.target else None,
             "passed": self.passed,
+            "absolute": self.absolute,
             "lower_is_better": self.lower_is_better,
             "note": self.note,
         }

@@ -3,11 +3,35 @@
 from collections.abc import Mapping
 from types import ModuleType
 
-from benchmarks import ceilings, history, hot_room, many_rooms, ping, replica_apply, replication_cost, replication_lag
+from benchmarks import (
+    ceilings,
+    history,
+    hot_room,
+    many_rooms,
+    memory,
+    new_rooms,
+    ping,
+    replica_apply,
+    replication_cost,
+    replication_lag,
+    wake,
+)
 
 BENCHMARKS: Mapping[str, ModuleType] = {
     module.NAME: module
-    for module in (ceilings, ping, hot_room, many_rooms, history, replication_lag, replica_apply, replication_cost)
+    for module in (
+        ceilings,
+        ping,
+        hot_room,
+        many_rooms,
+        memory,
+        history,
+        replication_lag,
+        replica_apply,
+        replication_cost,
+        new_rooms,
+        wake,
+    )
 }
 
 

@@ -31,13 +31,69 @@ class Size:
     batches: int
     """Batches in one measurement of replica_apply."""
     sync_samples: int
+    new_rooms: int = 1_000
+    """Born in one measurement; as many callers as `some_callers`."""
+    wake_rows: int = 10_000
+    wake_rooms: int = 8
+    wakes: int
+    memory_rooms: tuple[int, int] = (500, 1_000)
+    """Open at once, at both ends of the slope."""
+    memory_visits: int
+    """Rooms that come and go through 64 places."""
+    start_rooms: int
+    starts: int
+    """Odd: starts of each kind."""
+    churn_rooms: int = 5_000
+    churn_callers: int = 64
+    churn_turns: int
+    stall_rooms: int = 1_000
+    stall_seconds: float
+    stall_turns: int
+    soak_seconds: float
+    soak_warm_seconds: float
+    """Of soak_seconds, before growth counts."""
+    soak_sample_seconds: float
 
 
 FULL = Size(
-    name="full", repeats=5, seconds=3.0, ceiling_seconds=1.0, warm_seconds=1.0, lag_seconds=20.0, batches=30, sync_samples=300
+    name="full",
+    repeats=5,
+    seconds=3.0,
+    ceiling_seconds=1.0,
+    warm_seconds=1.0,
+    lag_seconds=20.0,
+    batches=30,
+    sync_samples=300,
+    wakes=400,
+    memory_visits=10_000,
+    start_rooms=100_000,
+    starts=5,
+    churn_turns=5,
+    stall_seconds=10.0,
+    stall_turns=3,
+    soak_seconds=600.0,
+    soak_warm_seconds=60.0,
+    soak_sample_seconds=2.0,
 )
 QUICK = Size(
-    name="quick", repeats=3, seconds=0.8, ceiling_seconds=0.3, warm_seconds=0.4, lag_seconds=5.0, batches=20, sync_samples=60
+    name="quick",
+    repeats=3,
+    seconds=0.8,
+    ceiling_seconds=0.3,
+    warm_seconds=0.4,
+    lag_seconds=5.0,
+    batches=20,
+    sync_samples=60,
+    wakes=120,
+    memory_visits=4_000,
+    start_rooms=10_000,
+    starts=3,
+    churn_turns=3,
+    stall_seconds=4.0,
+    stall_turns=1,
+    soak_seconds=60.0,
+    soak_warm_seconds=20.0,
+    soak_sample_seconds=0.5,
 )
 TINY = Size(
     name="tiny",
@@ -57,4 +113,21 @@ TINY = Size(
     batch_rows=20,
     batches=2,
     sync_samples=3,
+    new_rooms=6,
+    wake_rows=60,
+    wake_rooms=2,
+    wakes=4,
+    memory_rooms=(3, 6),
+    memory_visits=20,
+    start_rooms=12,
+    starts=1,
+    churn_rooms=20,
+    churn_callers=3,
+    churn_turns=1,
+    stall_rooms=6,
+    stall_seconds=0.3,
+    stall_turns=1,
+    soak_seconds=1.5,
+    soak_warm_seconds=0.3,
+    soak_sample_seconds=0.1,
 )

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import machine
-from benchmarks.harness import Progress
+from benchmarks.progress import Progress
 from benchmarks.registry import BENCHMARKS
 from benchmarks.sizes import TINY
 

@@ -9,7 +9,8 @@ import trio
 
 from benchmarks.bare_trio import round_trips
 from benchmarks.callers import closed_loop, open_loop
-from benchmarks.harness import Bench, Measured, Progress, beside, middle, percentile
+from benchmarks.harness import Bench, Measured, beside, middle, percentile
+from benchmarks.progress import Progress
 from benchmarks.sizes import TINY
 from benchmarks.workload import posts, rows
 
