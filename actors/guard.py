@@ -9,7 +9,7 @@ import apsw
 from actors.limits import LIKE_PATTERN_BYTES_MAX, STATEMENT_BYTES_MAX, Limits
 
 _DENIED = {
-    apsw.SQLITE_ATTACH: "use ATTACH or VACUUM: a room is one file",
+    apsw.SQLITE_ATTACH: "use ATTACH: a room is one file",
     apsw.SQLITE_DETACH: "use DETACH: a room is one file",
     apsw.SQLITE_TRANSACTION: "use BEGIN, COMMIT or ROLLBACK: the runtime commits; raise to undo what the call wrote",
     apsw.SQLITE_SAVEPOINT: "use SAVEPOINT or RELEASE: the runtime keeps one for each call; raise to undo what the call wrote",
@@ -72,6 +72,9 @@ class Guard:
         denied = _DENIED.get(operation)
         if denied is not None and not (one in _ASKED_BY_INDEXES and two is None):
             self.refusal = denied
+            return apsw.SQLITE_DENY
+        if operation == apsw.SQLITE_FUNCTION and two == "load_extension":
+            self.refusal = "load an extension: a room's statements run the same in every program that opens it"
             return apsw.SQLITE_DENY
         if operation in _SCHEMA_CHANGES:
             self.schema_touched = True

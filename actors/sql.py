@@ -223,6 +223,8 @@ class SQL:
     def _explained(self, error: apsw.Error, query: str, values: Iterable[SQLValue]) -> Exception:
         self._scope.look_for_rollback(error)
         refusal = self._scope.refusal()
+        if refusal is None and str(error).startswith("cannot VACUUM"):  # it looks for a transaction before it asks the guard
+            refusal = "use VACUUM: a room is one file, and its free pages are used again"
         if refusal is not None:
             return StatementRefused(f"a handler may not {refusal}. The statement: {query:.200}")
         if isinstance(error, apsw.InterruptError):

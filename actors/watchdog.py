@@ -21,7 +21,7 @@ logger = logging.getLogger("durable_rooms.actors")
 
 
 class Note:
-    """Which call runs on the loop, and since when. Written by turns and slices (30 ns a call), read by the watchdog's thread."""
+    """Which call runs on the loop, and since when. Written by turns and slices (12 ns a call), read by the watchdog's thread."""
 
     __slots__ = ("began", "envelope", "room", "turns")
 

@@ -46,6 +46,22 @@ def test_the_tests_that_it_shows_pass(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
+def test_the_service_that_it_shows_ends_well_when_it_is_told(tmp_path: Path) -> None:
+    room = PROGRAMS[0].split("async def main")[0]
+    serve = """
+import logging, os, signal
+from durable_rooms import Limits
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+
+async def serve_chat(runtime):
+    await runtime.room(ChatRoom, "general").post("ann", "hello")
+    os.kill(os.getpid(), signal.SIGTERM)
+    await trio.sleep_forever()
+"""
+    said = run(f"import sys\n{room}{serve}{PROGRAMS[2]}\ntrio.run(main)\n", tmp_path)
+    assert "0 calls refused, 0 of unknown outcome; not in the replica yet: nothing" in said
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
 def test_every_limit_is_listed_with_its_default(name: str) -> None:
     value = getattr(Limits(), name)

@@ -2,7 +2,7 @@
 
     python -m durable_rooms.demo.server DATA DESCRIPTOR RUN ROOMS USERS
 
-It speaks `wire` on the socket DESCRIPTOR and stops when the other end is closed.
+It speaks `wire` on the socket DESCRIPTOR and stops when the other end is closed, or at SIGTERM.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from durable_rooms import Limits, RoomsError, SQLiteReplica, open_runtime
+from durable_rooms import Limits, RoomsError, Runtime, SQLiteReplica, open_runtime
 from durable_rooms.demo.rooms import ChatRoom
 from durable_rooms.demo.wire import READ_BYTES, Message, decoder, pack, uid
 
@@ -121,9 +121,17 @@ async def main(data: str, descriptor: int, run: str, rooms: int, users: int) -> 
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=descriptor)))
     async with stream, open_runtime(data, [ChatRoom], replicas=[SQLiteReplica()], limits=limits(rooms, users)) as runtime:
         try:
-            await Server(runtime, stream, run).serve()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(leave_when_told, runtime, nursery.cancel_scope)
+                await Server(runtime, stream, run).serve()
+                nursery.cancel_scope.cancel()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the ledger went away: stop cleanly, nobody is left to tell
+
+
+async def leave_when_told(runtime: Runtime, scope: trio.CancelScope) -> None:
+    await runtime.until_terminated()
+    scope.cancel()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import trio
 
 from actors.names import DataDir
 from durable_rooms import SQLiteReplica, open_runtime
+from durable_rooms.demo.child import ServerDied, ServerProcess
 from durable_rooms.testing import open_test_runtime
 from tests.crash.service import Service
 from tests.crash.serving import ROOMS, room_of
@@ -166,6 +167,20 @@ def test_f23_a_stuck_service_ends_itself_with_a_dump_and_f01_holds(tmp_path: Pat
     assert one.stderr.count("in never_return") >= 2, "once in the warning's stack, once in the dump"
     assert one.acknowledged
     acknowledged_is_there(data, one)
+
+
+def test_f48_the_demos_server_ends_well_when_it_is_told(tmp_path: Path) -> None:
+    process = ServerProcess(tmp_path / "data", "run", rooms=10, users=10)
+    try:
+        while not process.receive(SECONDS_MAX):
+            pass
+        os.kill(process.pid, signal.SIGTERM)
+        with pytest.raises(ServerDied, match="ended with exit code 0"):
+            while True:
+                process.receive(SECONDS_MAX)
+    finally:
+        process.abandon()
+    assert DataDir.at(tmp_path / "data").clean_stop.exists()
 
 
 # -- in this process -------------------------------------------------------------------------------------------------------

@@ -192,7 +192,7 @@ async def test_arguments_that_do_not_fit_are_refused_with_the_signature(autojump
         assert runtime.status().rooms_open == 0
 
 
-async def test_too_large_arguments_name_limit_and_size(autojump_clock) -> None:
+async def test_f41_too_large_arguments_name_limit_and_size(autojump_clock) -> None:
     async with one_room(Echo, limits=Limits(call_bytes_max=1_000)) as room:
         assert await room.echo("x" * 900) == "x" * 900
         with pytest.raises(TooLarge, match=r"1,0\d\d bytes; call_bytes_max is 1,000") as caught:
@@ -201,7 +201,7 @@ async def test_too_large_arguments_name_limit_and_size(autojump_clock) -> None:
         assert await room.runs_so_far() == 1
 
 
-async def test_a_too_large_result_names_limit_and_size_and_rolls_back(autojump_clock) -> None:
+async def test_f41_a_too_large_result_names_limit_and_size_and_rolls_back(autojump_clock) -> None:
     async with one_room(Echo, limits=Limits(result_bytes_max=1_000)) as room:
         with pytest.raises(TooLarge, match=r"2,003 bytes; result_bytes_max is 1,000") as caught:
             await room.size(2_000)
@@ -210,7 +210,7 @@ async def test_a_too_large_result_names_limit_and_size_and_rolls_back(autojump_c
         assert len(await room.size(900)) == 900
 
 
-async def test_a_too_large_row_names_limit_and_size_and_rolls_back(autojump_clock) -> None:
+async def test_f41_a_too_large_row_names_limit_and_size_and_rolls_back(autojump_clock) -> None:
     async with one_room(Echo, limits=Limits(row_bytes_max=10_000)) as room:
         with pytest.raises(TooLarge, match=r"20,000 bytes is over row_bytes_max = 10,000.*INSERT INTO kept") as caught:
             await room.row("ü" * 10_000)

@@ -29,7 +29,7 @@ async def test_a_call_returns_what_the_handler_returned(autojump_clock) -> None:
         assert await room.bodies() == ["hello", "again"]
 
 
-async def test_a_thousand_callers_at_once_meet_one_actor(autojump_clock) -> None:
+async def test_f19_a_thousand_callers_at_once_meet_one_actor(autojump_clock) -> None:
     Counted.made = 0
     async with open_test_runtime(Counted) as runtime:
         counts = await together(*[runtime.room(Counted, "one").call_me for _ in range(1_000)])
@@ -176,7 +176,7 @@ async def test_a_class_that_the_runtime_does_not_know_is_refused(autojump_clock)
             runtime.room(Stranger, "general")
 
 
-async def test_a_caller_cancelled_before_its_call_began_never_ran(autojump_clock) -> None:
+async def test_f25_a_caller_cancelled_before_its_call_began_never_ran(autojump_clock) -> None:
     async with one_room(ChatRoom) as room:
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -189,7 +189,7 @@ async def test_a_caller_cancelled_before_its_call_began_never_ran(autojump_clock
         assert await room.bodies() == []
 
 
-async def test_a_call_that_has_begun_completes_without_its_caller(autojump_clock) -> None:
+async def test_f25_a_call_that_has_begun_completes_without_its_caller(autojump_clock) -> None:
     class Slow(ChatRoom):
         async def post_slowly(self, body: str) -> int:
             self.post(f"{body} 1")

@@ -23,7 +23,7 @@ class Held(Actor):
         return self.notes
 
 
-async def test_a_full_mailbox_refuses_at_once_and_says_how_full(autojump_clock) -> None:
+async def test_f26_a_full_mailbox_refuses_at_once_and_says_how_full(autojump_clock) -> None:
     async with one_room(Held, limits=Limits(mailbox_calls_max=3)) as room, trio.open_nursery() as nursery:
         await one_after_another(nursery, lambda: room.hold(10), *[lambda n=n: room.note(f"{n}") for n in range(3)])
         before = trio.current_time()
@@ -37,7 +37,7 @@ async def test_a_full_mailbox_refuses_at_once_and_says_how_full(autojump_clock) 
         assert await room.all() == ["0", "1", "2"]
 
 
-async def test_it_is_bounded_by_bytes_too(autojump_clock) -> None:
+async def test_f26_it_is_bounded_by_bytes_too(autojump_clock) -> None:
     limits = Limits(mailbox_bytes_max=10_000, call_bytes_max=9_000)
     async with one_room(Held, limits=limits) as room, trio.open_nursery() as nursery:
         await one_after_another(nursery, lambda: room.hold(10), lambda: room.note("x" * 8_000))

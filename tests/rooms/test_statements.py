@@ -59,13 +59,17 @@ REFUSED = {
     "CREATE TEMP TABLE t (x)": "temporary",
     "CREATE TEMP VIEW v AS SELECT 1": "temporary",
     "CREATE TEMP TRIGGER t AFTER INSERT ON notes BEGIN SELECT 1; END": "temporary",
+    "SELECT load_extension('x')": "extension",
+    "VACUUM": "VACUUM",
+    "VACUUM INTO 'copy.db'": "VACUUM",
+    "/* why */ vacuum": "VACUUM",
     "SELECT 1; SELECT 2": "several",
     "DELETE FROM notes; COMMIT": "several",
 }
 
 
 @pytest.mark.parametrize("query", [query for query, why in REFUSED.items() if why])
-def test_a_refused_statement_is_quoted_with_the_reason_and_leaves_no_trace(query: str) -> None:
+def test_f42_a_refused_statement_is_quoted_with_the_reason_and_leaves_no_trace(query: str) -> None:
     room = bare(Any_)
     for handler in (room.run, room.delete_and, room.first_run_then, room.run):
         with pytest.raises(StatementRefused, match=REFUSED[query]) as caught:
@@ -75,20 +79,12 @@ def test_a_refused_statement_is_quoted_with_the_reason_and_leaves_no_trace(query
     assert room.run("SELECT count(*) AS n FROM notes") == [{"n": 2}]
 
 
-def test_a_trigger_cannot_reach_the_runtimes_tables_either() -> None:
+def test_f42_a_trigger_cannot_reach_the_runtimes_tables_either() -> None:
     room = bare(Any_)
     room.run("CREATE TRIGGER mine AFTER INSERT ON notes BEGIN DELETE FROM _outbox; END")
     with pytest.raises(StatementRefused, match="_outbox"):
         room.run("INSERT INTO notes (text) VALUES ('c')")
     assert room.run("SELECT count(*) AS n FROM notes") == [{"n": 2}]
-
-
-@pytest.mark.parametrize("query", ["VACUUM", "VACUUM INTO 'copy.db'"])
-def test_vacuum_is_refused(query: str) -> None:
-    room = bare(Any_)
-    with pytest.raises((StatementRefused, apsw.SQLError)):
-        room.run(query)
-    assert room.run("SELECT 1 AS one") == [{"one": 1}]
 
 
 @pytest.mark.parametrize(
