@@ -14,6 +14,7 @@ from benchmarks import (
     replica_apply,
     replication_cost,
     replication_lag,
+    start,
     wake,
 )
 
@@ -27,6 +28,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
         memory,
         history,
         replication_lag,
+        start,
         replica_apply,
         replication_cost,
         new_rooms,
