@@ -159,7 +159,10 @@ class Rooms(Protocol):
     def path(self) -> Path: ...
 
     def positions(self) -> Iterable[tuple[RoomName, Position, bool]]:
-        """Every room of the catalog with its last known position, and whether it was active when that was written."""
+        """Every room of the catalog with its last known position, and whether it was active when that was written.
+
+        In the order of (actor, id), and read as it is used: in a worker thread, for it may be 100,000 rooms.
+        """
         ...
 
     def source(self, name: RoomName) -> Source: ...

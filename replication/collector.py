@@ -106,6 +106,11 @@ class Collector:
         """A room that may have changed before this process looked; it counts as older than everything that was told."""
         self.again(Dirty(source, source.name, 0, trio.current_time()))
 
+    def candidates(self) -> int:
+        """How many wait to be looked at now."""
+        now = trio.current_time()
+        return sum(1 for dirty in self._waiting.values() if not dirty.tick and dirty.not_before <= now)
+
     def is_dirty(self, name: RoomName) -> bool:
         return name in self._waiting or name in self._taken
 

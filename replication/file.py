@@ -12,9 +12,10 @@ from typing import Any
 import apsw
 
 from actors import Disk, Position, RoomName, SQLValue
+from replication.house import House
 from replication.limits import WAL_BYTES_MAX, WAL_BYTES_TRUNCATED
 from replication.repair import put_aside, rehome_wal, remove_companions, stamped
-from replication.replica import ReplicaDamaged, ReplicaGone, ReplicaRefused
+from replication.replica import ReplicaDamaged, ReplicaForeign, ReplicaGone, ReplicaRefused
 from replication.standing import Mark
 from replication.statement import run, run_many, scalar
 from replication.tables import TABLES_SCHEMA, Tables
@@ -35,26 +36,31 @@ SCHEMA = (
 class ReplicaFile:
     """The replica's file. Every method blocks and runs in a worker thread, one at a time."""
 
-    def __init__(self, disk: Disk, path: Path) -> None:
+    def __init__(self, disk: Disk, path: Path, house: House | None = None) -> None:
+        """Without a house (a benchmark's) the file is nobody's and is not signed."""
         self.path = path
         self._disk = disk
+        self._house = house
         self._connection: apsw.Connection | None = None
         self._tables: Tables | None = None
         self._identity: tuple[int, int] | None = None  # of the file that was ours when we last had it open
         self._wal_pages = 0
         self._page_bytes = 4096
+        self._checkpoint_at = WAL_BYTES_MAX
         self._damage: str | None = None
         self._rehome = False
 
     # -- open and close ---------------------------------------------------------------------------------------------
     def open(self) -> str | None:
-        """Open the file, make it when missing, put it aside when damaged; returns the damage that was found, if any.
+        """Open the file, make it when missing, put it aside when damaged or of other rooms; returns what was found, if anything.
 
         Raises:
-          ReplicaRefused: the file is another program's.
+          ReplicaRefused: the file is another program's, or another runtime writes it.
           apsw.Error, OSError: it cannot be opened now.
         """
         damage, self._damage = self._damage, None
+        if self._house is not None:
+            self._house.own(self.path)
         try:
             if damage is not None and self._ours():
                 raise ReplicaDamaged(damage)
@@ -64,10 +70,16 @@ class ReplicaFile:
             self.close()
             if not self._ours() and not stamped(self._disk, self.path, APPLICATION_ID):
                 raise ReplicaRefused(f"{self.path} is not a replica ({error}). Move it away, or give another path.") from error
-            put_aside(self._disk, self.path)
+            aside = put_aside(self._disk, self.path, "damaged")
             self._identity = None
             self._open()
-            return f"damaged and made anew: {error}"
+            return f"damaged and made anew, put aside as {aside.name}: {error}"
+        except ReplicaForeign as error:
+            self.close()
+            aside = put_aside(self._disk, self.path, "foreign")
+            self._identity = None
+            self._open()
+            return f"made anew, the one found put aside as {aside.name}: {error}"
 
     def close(self, *, tidy: bool = False) -> None:
         """Close the file. `tidy` takes the WAL into the database, so that the one file is the whole replica."""
@@ -80,6 +92,11 @@ class ReplicaFile:
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         with suppress(apsw.Error):
             connection.close()
+
+    def release(self) -> None:
+        """After the last `close`: another runtime may have the file."""
+        if self._house is not None:
+            self._house.disown()
 
     def suspect(self, error: BaseException) -> None:
         """Remember what the next `open` has to repair after this error of a job."""
@@ -102,6 +119,8 @@ class ReplicaFile:
             connection.config(apsw.SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, 0)
             connection.set_busy_timeout(0)  # a locked replica is tried again by the task, no thread waits for it
             self._prepare(connection)
+            if self._house is not None:
+                self._house.sign(connection)
             self._identity = self._disk.identity(self.path)
             self._tables = Tables(connection)
             if not self._tables.intact():
@@ -127,6 +146,7 @@ class ReplicaFile:
         _pragma(connection, "cache_size", -16_384, -16_384)  # KiB; the default of 2 MiB reads index pages again and again
         self._page_bytes = int(scalar(connection, "PRAGMA page_size"))
         self._wal_pages = 0
+        self._checkpoint_at = WAL_BYTES_MAX
         connection.set_wal_hook(self._noted_wal)
         if stamp != APPLICATION_ID:
             run(connection, "BEGIN IMMEDIATE")
@@ -161,6 +181,12 @@ class ReplicaFile:
         if self._disk.identity(self.path) != self._identity:
             raise ReplicaGone(f"{self.path} was deleted or replaced while it was in use")
         self.run("BEGIN IMMEDIATE")
+        if self._house is not None:
+            try:
+                self._house.check(self.connection)
+            except BaseException:
+                self.rollback()
+                raise
 
     def commit(self) -> None:
         self.run("COMMIT")
@@ -182,13 +208,24 @@ class ReplicaFile:
             self.rollback()
             raise
 
+    @property
+    def wal_bytes(self) -> int:
+        """About, as of the last commit."""
+        return self._wal_pages * self._page_bytes
+
     def _checkpoint(self) -> None:
-        """Keep the WAL near 4 MiB. PASSIVE waits for nobody; a reader that stays makes it partial, and the next one goes on."""
-        size = self._wal_pages * self._page_bytes
-        if size > WAL_BYTES_MAX:
+        """Keep the WAL near 4 MiB. No mode waits here (the busy timeout is 0); a reader that stays makes a checkpoint partial.
+
+        Then the next one is due when as much again was written: each looks through all that is pinned, 30 ms in a WAL of 1 GB.
+        """
+        size = self.wal_bytes
+        if size < self._checkpoint_at - WAL_BYTES_MAX:  # it began anew
+            self._checkpoint_at = WAL_BYTES_MAX
+        if size > self._checkpoint_at:
             mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if size > WAL_BYTES_TRUNCATED else apsw.SQLITE_CHECKPOINT_PASSIVE
             with suppress(apsw.BusyError, apsw.LockedError):
                 self.connection.wal_checkpoint("main", mode)
+            self._checkpoint_at = size + WAL_BYTES_MAX
 
     # -- rooms ------------------------------------------------------------------------------------------------------
     def room(self, name: RoomName) -> tuple[int, Mark] | None:
@@ -217,14 +254,6 @@ class ReplicaFile:
 
     def last_batch(self) -> int:
         return int(scalar(self.connection, "SELECT batch FROM _applied"))
-
-    def behind(self, rooms: Iterable[tuple[RoomName, Position, bool]]) -> list[RoomName]:
-        """The rooms to look at after opening (rule 18): active ones, and those that stand elsewhere than the replica."""
-        there = {
-            (actor, id): (epoch, seq)
-            for actor, id, epoch, seq in self.run("SELECT actor, id, epoch, seq FROM _rooms WHERE settled = 1")
-        }
-        return [name for name, position, active in rooms if active or there.get(name) != position]
 
 
 def _pragma(connection: apsw.Connection, name: str, value: object, expected: object) -> None:

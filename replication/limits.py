@@ -10,6 +10,7 @@ BATCH_RESYNCS_MAX = 20  # at about 1 ms each: an initial sync of 10,000 rooms ne
 BATCH_IDLE_MAX = 200  # rooms looked at without finding a row, 0.1 to 1 ms each: the rows of others do not wait for more
 SLICE_SECONDS_MAX = 0.001  # of collecting before calls run: one checkpoint a room would cost a round of a busy loop each
 SLICE_ROOMS_MAX = 32  # the same where the clock stands still, under test
+CANDIDATES_MAX = 1_000  # of the start, with the collector at once: it looks through all that wait at each cut, 0.3 µs each
 CANDIDATE_SECONDS_MAX = 1.0  # how long a candidate of the start lets rooms with news go first
 
 WAL_BYTES_MAX = 4 * MIB  # beyond this the replica's WAL is checkpointed, beside readers
@@ -28,4 +29,5 @@ DRAIN_SECONDS_MAX = 5.0  # what a stop waits for the replica; the rest stays in 
 
 MARKS_CACHED_MAX = 20_000  # positions of rooms in memory, about 300 bytes each; the rest is read again when needed
 LAG_SAMPLES = 1_024  # rooms-in-batch behind the lag percentiles
-DAMAGED_FILES_MAX = 3  # damaged replicas kept aside; the last one is replaced
+DAMAGED_FILES_MAX = 3  # damaged replicas kept aside, and as many of other rooms; the last one is replaced
+TOKENS_KEPT = 8  # starts of the runtime; an own replica restored from before that is made anew instead of brought up to date

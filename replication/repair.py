@@ -1,6 +1,7 @@
 """Repairs of a replica's file while nobody here has it open: put aside, re-home, clear the place. Blocks."""
 
 from pathlib import Path
+from typing import Literal
 
 from actors import Disk
 from replication.limits import DAMAGED_FILES_MAX
@@ -23,14 +24,14 @@ def remove_companions(disk: Disk, path: Path) -> None:
         disk.unlink(beside(path, suffix))
 
 
-def put_aside(disk: Disk, path: Path) -> None:
-    """Rename a damaged replica to `<name>.damaged-N`, its WAL with it, so that somebody may look at it.
+def put_aside(disk: Disk, path: Path, why: Literal["damaged", "foreign"]) -> Path:
+    """Rename a replica to `<name>.damaged-N` or `<name>.foreign-N`, its WAL with it, so that somebody may look at it.
 
     The database goes first: a crash in between leaves a WAL without a database, which the next open clears.
     """
     aside = path
     for number in range(1, DAMAGED_FILES_MAX + 1):
-        aside = beside(path, f".damaged-{number}")
+        aside = beside(path, f".{why}-{number}")
         if not disk.exists(aside):
             break
     remove_companions(disk, aside)
@@ -38,6 +39,7 @@ def put_aside(disk: Disk, path: Path) -> None:
     if disk.exists(beside(path, "-wal")):
         disk.rename(beside(path, "-wal"), beside(aside, "-wal"))
     disk.unlink(beside(path, "-shm"))
+    return aside
 
 
 def rehome_wal(disk: Disk, path: Path) -> None:

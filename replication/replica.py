@@ -43,6 +43,10 @@ class ReplicaDamaged(Exception):
     """The file is ours and cannot be read any more."""
 
 
+class ReplicaForeign(Exception):
+    """The file is a replica, but of other rooms than ours."""
+
+
 # What says nothing about a room's rows: the replica is closed, opened again and read again (rule 24).
 REPLICA_ERRORS = (
     apsw.AuthError,
@@ -63,6 +67,7 @@ REPLICA_ERRORS = (
     MemoryError,
     OSError,
     ReplicaDamaged,
+    ReplicaForeign,
     ReplicaGone,
     ReplicaRefused,
 )

@@ -8,6 +8,7 @@ watermarks are read again, and rooms are collected from there (rule 24). Rooms n
 """
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,12 @@ import trio
 
 from actors import Position, ReplicationLate, RoomName, Rooms, RoomsError, Source
 from replication.batch import Applied, Drain, RowsRefused, apply
+from replication.candidates import behind
 from replication.collector import Collector, Dirty
 from replication.file import ReplicaFile
+from replication.house import House
 from replication.limits import (
+    CANDIDATES_MAX,
     DRAIN_SECONDS_MAX,
     MARKS_CACHED_MAX,
     PARKED_SECONDS,
@@ -47,6 +51,7 @@ class Replicator:
         self._resynced: dict[RoomName, float] = {}
         self._failures = 0
         self._compared = False  # the candidates of the start are known
+        self._candidates: deque[RoomName] = deque()  # those that the collector has not got yet; about 150 bytes each
         self._running: Running | None = None
         self._early: list[tuple[Source, Position, int]] = []
 
@@ -82,6 +87,7 @@ class Replicator:
         finally:
             with trio.CancelScope(shield=True):
                 await running.threads.run(partial(running.file.close, tidy=True))
+                await running.threads.run(running.file.release)
 
     async def drain(self) -> None:
         """Bring the replica up to date, for 5 s at most. Nothing is lost beyond that: it stays in the outboxes."""
@@ -114,7 +120,7 @@ class Replicator:
             state=tally.state,
             lag_seconds=max((trio.current_time() - room.since for room in dirty), default=0.0),
             lag_entries=sum(room.entries for room in dirty),
-            lag_rooms=len(dirty),
+            lag_rooms=len(dirty) + len(self._candidates),
             lag_p50_seconds=tally.percentile(0.5),
             lag_p99_seconds=tally.percentile(0.99),
             batches=tally.batches,
@@ -124,6 +130,7 @@ class Replicator:
             parked=dict(tally.parked),
             last_error=tally.last_error,
             last_batch=tally.last_batch,
+            wal_bytes=running.file.wal_bytes if running else 0,
         )
 
     async def _catch_up(self, timeout: float, *, parked: bool) -> None:  # noqa: ASYNC109
@@ -132,22 +139,23 @@ class Replicator:
             raise ReplicationLate(f"replica {self._replica.name}: the runtime is not running, so nothing is replicated.")
         collector, tick = running.collector, running.collector.tick
 
-        def behind() -> list[Dirty]:
+        def late_rooms() -> list[Dirty]:
             return [dirty for dirty in collector.late(tick) if parked or dirty.name not in self._tally.parked]
 
         collector.readers += 1
         collector.hurry()
         try:
             with trio.move_on_after(timeout):
-                while not self._compared or behind():
+                while not self._compared or self._candidates or late_rooms():
                     await self._progress.park()
                 return
         finally:
             collector.readers -= 1
-        late = behind()
+        late = late_rooms()
         rooms = ", ".join(str(dirty.name) for dirty in late[:3]) + (", …" if len(late) > 3 else "")
         oldest = max((trio.current_time() - dirty.since for dirty in late), default=0.0)
-        what = f"{len(late)} rooms behind ({rooms}), the oldest change {oldest:.1f} s old" if late else "not opened yet"
+        count = len(late) + len(self._candidates)
+        what = f"{count} rooms behind ({rooms}), the oldest change {oldest:.1f} s old" if count else "not opened yet"
         cause = next((dirty.trouble for dirty in late if dirty.trouble), None) or self._tally.last_error or "none"
         raise ReplicationLate(
             f"replica {self._tally.name} ({self._tally.state}) after {timeout:g} s: {what}; last error: {cause}"
@@ -160,18 +168,17 @@ class Replicator:
         damage = await running.threads.run(running.file.open)
         if damage is not None:
             self._tally.error(damage)
-        behind = await running.threads.run(running.file.behind, list(running.rooms.positions()))
+        self._candidates = deque(await running.threads.run(behind, running.file, running.rooms.positions))
         self._tally.last_batch = await running.threads.run(running.file.last_batch)
-        for name in behind:
-            running.collector.candidate(running.rooms.source(name))
         self._compared = True
-        if not behind:
+        if not self._candidates:
             self._live()
         self._progress.unpark_all()
 
     async def _cycle(self, running: "Running") -> None:
         """Wait for a cut, collect, apply."""
         collector = running.collector
+        self._hand_out_candidates(running)
         await collector.due()
         ready = collector.ready()
         await self._read_marks(running, ready)
@@ -184,6 +191,13 @@ class Replicator:
             self._live()  # nothing was asked of the replica, and it is open
         self._progress.unpark_all()
 
+    def _hand_out_candidates(self, running: "Running") -> None:
+        """A page at a time: after a deleted replica every room is one, and the collector looks through all that it has."""
+        if not self._candidates:
+            return
+        for _ in range(min(len(self._candidates), CANDIDATES_MAX - running.collector.candidates())):
+            running.collector.candidate(running.rooms.source(self._candidates.popleft()))
+
     async def _read_marks(self, running: "Running", ready: Sequence[Dirty]) -> None:
         if len(self._marks) > MARKS_CACHED_MAX:
             self._marks.clear()
@@ -192,7 +206,7 @@ class Replicator:
             self._marks.update(await running.threads.run(running.file.marks, unknown))
 
     async def _apply(self, running: "Running", batch: Sequence[tuple[Dirty, Drain]]) -> None:
-        """Apply a batch; if the replica refuses some row, room by room, so that only its room is parked."""
+        """Apply a batch; if the replica refuses some row, each half of it, and so on, until its room is alone and parked."""
         if not batch:
             return
         drains = [drain for _, drain in batch]
@@ -202,8 +216,9 @@ class Replicator:
             if len(batch) == 1:
                 self._park(running, batch[0][0], str(refusal))
                 return
-            for part in batch:
-                await self._apply(running, [part])
+            middle = len(batch) // 2
+            await self._apply(running, batch[:middle])
+            await self._apply(running, batch[middle:])
             return
         await self._applied(running, batch, applied)
 
@@ -214,6 +229,7 @@ class Replicator:
             self._tally.rows += applied.rows
             self._tally.last_batch = applied.batch
             self._live()
+            self._tally.wal(running.file.wal_bytes)
         for (dirty, drain), outcome in zip(batch, applied.outcomes, strict=True):
             self._marks[dirty.name] = outcome.mark
             if outcome.result == "applied":
@@ -295,5 +311,6 @@ class Running:
     def __init__(self, replica: SQLiteReplica, rooms: Rooms) -> None:
         self.rooms = rooms
         self.threads = rooms.doors.threads
-        self.file = ReplicaFile(rooms.doors.disk, replica.path or rooms.path / "replica.db")
+        house = House(rooms.doors.disk, rooms.path, f"{rooms.doors.random.getrandbits(128):032x}")
+        self.file = ReplicaFile(rooms.doors.disk, replica.path or rooms.path / "replica.db", house)
         self.collector = Collector(replica.window, rooms.doors.random.uniform)

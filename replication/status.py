@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from actors import RoomName
-from replication.limits import LAG_SAMPLES
+from replication.limits import LAG_SAMPLES, MIB, WAL_BYTES_TRUNCATED
 
 logger = logging.getLogger("durable_rooms.replication")
 
@@ -32,6 +32,7 @@ class ReplicaStatus:
       parked: rooms whose rows the replica cannot take, with the reason; tried again every 60 s.
       last_error: the last failure of the replica or of reading a room; stays after recovery.
       last_batch: number of the newest batch in the replica; grows for the life of the file.
+      wal_bytes: size of the replica's WAL. Far over 4 MiB: a reader has had a transaction open for long and pins it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ReplicaStatus:
     parked: Mapping[RoomName, str]
     last_error: str | None
     last_batch: int
+    wal_bytes: int
 
 
 def _lag_samples() -> deque[float]:
@@ -69,6 +71,7 @@ class Tally:
     resyncs: Counter[str] = field(default_factory=Counter[str])
     parked: dict[RoomName, str] = field(default_factory=dict[RoomName, str])
     lags: deque[float] = field(default_factory=_lag_samples)
+    wal_pinned: bool = False  # and said so in the log
 
     def turn(self, state: State) -> None:
         if state == self.state:
@@ -93,6 +96,16 @@ class Tally:
     def resynced(self, room: RoomName, reason: str) -> None:
         self.resyncs[reason] += 1
         self.parked.pop(room, None)
+
+    def wal(self, size: int) -> None:
+        """Say it once while a reader keeps the WAL from beginning anew."""
+        if size > WAL_BYTES_TRUNCATED and not self.wal_pinned:
+            logger.warning(
+                "replica %s: its WAL has %d MiB: a reader has kept a transaction open for long. End it, or the WAL grows on",
+                self.name,
+                size // MIB,
+            )
+        self.wal_pinned = size > WAL_BYTES_TRUNCATED
 
     def percentile(self, share: float) -> float:
         """The lag that `share` of the samples do not exceed; 0.0 without samples."""

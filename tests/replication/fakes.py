@@ -92,7 +92,7 @@ class FakeRooms:
         return self.rooms[name]
 
     def positions(self) -> Iterable[tuple[RoomName, Position, bool]]:
-        return [(room.name, room.position, room.active) for room in self.rooms.values()]
+        return [(room.name, room.position, room.active) for _, room in sorted(self.rooms.items())]
 
     def source(self, name: RoomName) -> Source:
         return self.rooms[name]
