@@ -120,7 +120,8 @@ class Replicator:
             state=tally.state,
             lag_seconds=max((trio.current_time() - room.since for room in dirty), default=0.0),
             lag_entries=sum(room.entries for room in dirty),
-            lag_rooms=len(dirty) + len(self._candidates),
+            # A room that was only opened waits there, too, until it is found to stand where the replica has it.
+            lag_rooms=sum(1 for room in dirty if room.entries or not room.tick) + len(self._candidates),
             lag_p50_seconds=tally.percentile(0.5),
             lag_p99_seconds=tally.percentile(0.99),
             batches=tally.batches,

@@ -22,7 +22,7 @@ class ReplicaStatus:
     Attributes:
       state: "starting" (not opened yet), "live", "retrying" (in trouble, see last_error), "refused" (the file is not a replica).
       lag_seconds: age of the oldest change that is not in the replica; 0.0 when everything is.
-      lag_rooms: rooms with changes that are not in the replica.
+      lag_rooms: rooms with changes that are not in the replica, and after a start those that may have some.
       lag_entries: outbox entries that are not in the replica, as far as rooms reported them.
       lag_p50_seconds: from a room's commit to the replica's, over the last 1,024 rooms-in-batch. lag_p99_seconds likewise.
       batches: replica transactions of this process, without resyncs.
