@@ -5,6 +5,7 @@ wait for the next activation); broken (a sync failed: it is thrown away);
 void (SQLite rolled a turn back under its actor: it closes cleanly and the room begins again from the file).
 """
 
+import logging
 from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 import apsw
 import trio
 
+from actors import compaction
 from actors.actor import Actor
 from actors.doors import Doors
 from actors.envelope import Envelope
@@ -28,6 +30,8 @@ from actors.syncer import Syncer
 from actors.turn import Turns
 from actors.wakeup import Wakeup
 from actors.watchdog import Note
+
+logger = logging.getLogger("durable_rooms.actors")
 
 
 class Housing(Protocol):
@@ -57,6 +61,7 @@ class Activation:
         self.storage = storage
         self.in_round = False
         self.leaving = False
+        self.hurried = False  # another room waits for its place
         self.broken = False
         self.void = False
         self.pins = 0  # followers that are reading
@@ -70,6 +75,7 @@ class Activation:
         self._checkpoint_at = limits.wal_bytes_max
         self._checkpointing = False
         self._checkpointing_alone = False  # its last part: no turn and no slice meanwhile
+        self._compacting = False
         self._starting: Envelope | None = None
         self._nursery: trio.Nursery | None = None
         self.sql: SQL = storage.transaction.sql
@@ -95,9 +101,10 @@ class Activation:
     def wake(self) -> None:
         self._wakeup.set()
 
-    def leave(self) -> None:
-        """Begin no more calls, and hibernate as soon as it is quiet."""
+    def leave(self, *, hurried: bool = False) -> None:
+        """Begin no more calls, and hibernate as soon as it is quiet; `hurried`: as cheaply as may be."""
         self.leaving = True
+        self.hurried = hurried
         self._wakeup.set()
 
     def cancel_handlers(self) -> None:
@@ -118,6 +125,7 @@ class Activation:
             and not self._slices.running
             and not self.in_round
             and not self._checkpointing
+            and not self._compacting
             and not self.pins
             and self._starting is None
         )
@@ -255,6 +263,9 @@ class Activation:
         ):
             self._checkpointing = True
             nursery.start_soon(self._checkpoint)
+        if storage.transaction.compaction.due(seq, storage.transaction.acknowledged) and not (self._compacting or self.broken):
+            self._compacting = True
+            nursery.start_soon(self._compact)
         if locked:
             await self._wait_for_lock()
 
@@ -329,4 +340,18 @@ class Activation:
             self._checkpoint_at = storage.transaction.wal_bytes + self._limits.wal_bytes_max
             self._checkpointing = self._checkpointing_alone = False
             self._slices.pause(False)
+            self._wakeup.set()
+
+    async def _compact(self) -> None:
+        """The follower is away: find in a worker thread which entries say nothing more; the next turns forget them."""
+        storage = self.storage
+        outbox, seq = storage.transaction.compaction, storage.transaction.seq
+        try:
+            async with self._housing.lock:
+                outbox.found(await self._doors.threads.run(compaction.find, storage.disk, storage.path))
+        except (OSError, apsw.Error) as error:  # nothing is lost: the outbox is whole, only long
+            outbox.put_off(seq)
+            logger.warning("%s: its outbox could not be compacted (%s); tried again after as many changes", self._room, error)
+        finally:
+            self._compacting = False
             self._wakeup.set()

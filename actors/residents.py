@@ -17,7 +17,7 @@ class Stay(Protocol):
     def idle(self) -> bool: ...
     @property
     def may_go(self) -> bool: ...
-    def leave(self) -> None: ...
+    def leave(self, *, hurried: bool = False) -> None: ...
 
 
 class Resident(Protocol):
@@ -79,8 +79,13 @@ class Residents(Generic[S]):
         for resident in self._used_at:
             activation = resident.activation
             if activation is not None and (activation.idle or (busy and activation.may_go)):
-                activation.leave()
+                activation.leave(hurried=True)
                 return
+
+    @property
+    def crowded(self) -> bool:
+        """Rooms wait for a place."""
+        return self._waiting > 0
 
     async def hibernate_idle(self, idle_seconds_max: float) -> None:
         """Ask rooms that nobody has called for so long to hibernate; runs until cancelled."""

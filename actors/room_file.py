@@ -1,6 +1,7 @@
 """A room's file as its seat keeps it: opened in a worker thread, closed or put right, its catalog row true at every step."""
 
 import errno
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,9 +20,10 @@ from actors.names import DataDir, RoomName
 from actors.opening import RoomPlan, open_room
 from actors.rehome import delete_database, rehome_wal
 from actors.schemas import Schemas
-from actors.storage import Storage
+from actors.storage import Storage, checkpoint
 from actors.syncer import Syncer
 from actors.template import Templates
+from actors.tidying import Tidying
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -45,6 +47,7 @@ class Records(Protocol):
     syncer: Syncer
     schemas: Schemas
     templates: Templates
+    tidying: Tidying
 
 
 class RoomFile:
@@ -86,6 +89,7 @@ class RoomFile:
         try:
             storage = await house.doors.threads.run(open_room, house.doors.disk, plan, house.schemas)
             storage.ask_itself = house.syncer.failures != failures
+            house.tidying.opened(self.name)
             return storage
         except (OSError, apsw.Error) as error:
             if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno in _FULL):
@@ -97,15 +101,19 @@ class RoomFile:
                 room=str(self.name),
             ) from error
 
-    async def close(self, storage: Storage, position: Position) -> None:
-        """Close a room that is durable and quiet (rule 5).
+    async def close(self, storage: Storage, position: Position, *, hurried: bool) -> None:
+        """Close a room that is durable and quiet (rule 5); in a hurry a short WAL stays behind for later.
 
         Raises:
           OSError, apsw.Error: a sync failed; the room is broken.
         """
         house = self._house
         async with self.lock:
-            await house.doors.threads.run(storage.close)
+            if hurried and house.tidying.may_leave(storage.wal_bytes):
+                if await house.doors.threads.run_brief(storage.leave):
+                    house.tidying.left(self.name)
+            else:
+                await house.doors.threads.run(storage.close)
         known = house.catalog.get(self.name) or self._new_entry()
         if known.active or not known.proven or known.position != position or known.version != self._version:
             house.catalog.put(
@@ -119,6 +127,26 @@ class RoomFile:
                     bytes=storage.closed_bytes,
                 )
             )
+
+    async def tidy(self, in_use: Callable[[], bool]) -> None:
+        """Checkpoint a closed room's WAL and remove it.
+
+        Raises:
+          OSError, apsw.Error: a sync failed. The WAL is whole and the row says active: the next opening re-homes it (rule 21).
+        """
+        house = self._house
+        async with self.lock:
+            if in_use():
+                return
+            try:
+                await house.doors.threads.run(checkpoint, house.doors.disk, house.directory.room(self.name), "TRUNCATE")
+            except (apsw.BusyError, apsw.FullError, apsw.CantOpenError):
+                return  # another program reads it, or there is no space or descriptor now: the WAL stays for the next closing
+            except (OSError, apsw.Error):
+                known = house.catalog.get(self.name)
+                if known is not None:
+                    house.catalog.put(replace(known, active=True))
+                raise
 
     async def put_right(self, storage: Storage, *, broken: bool = True) -> None:
         """Close the file without a checkpoint and make what it holds durable before anybody reads it again (rules 8, 21)."""

@@ -29,6 +29,7 @@ from actors.seat import Seat
 from actors.source import RoomSource
 from actors.syncer import Syncer
 from actors.template import Templates
+from actors.tidying import Tidying
 from actors.watchdog import Stall, Watchdog
 
 A = TypeVar("A", bound=Actor)
@@ -79,6 +80,7 @@ class Runtime:
         self.doors = doors
         self.schemas = Schemas()
         self.templates = Templates()
+        self.tidying = Tidying(self._tidy, lambda: self._residents.crowded)
         self.watchdog = Watchdog(limits, doors)
         self.failure: RoomsError | None = None
         self._classes = actor_classes(actors)
@@ -177,6 +179,9 @@ class Runtime:
     def start(self, seat: Seat) -> None:
         self._nursery.start_soon(seat.live)
 
+    async def _tidy(self, name: RoomName) -> None:
+        await self.seat(name).tidy()
+
     def used(self, seat: Seat) -> None:
         self._residents.used(seat)
 
@@ -225,6 +230,7 @@ class Runtime:
                 self._nursery = nursery
                 nursery.start_soon(self._sync)
                 nursery.start_soon(self._residents.hibernate_idle, self.limits.idle_seconds_max)
+                nursery.start_soon(self.tidying.run)
                 await nursery.start(self.follower.run, self)
                 self._admitting = True
                 task_status.started()
@@ -263,6 +269,7 @@ class Runtime:
             await self.follower.drain()
         self.stopping = True
         await self._residents.close_all()
+        await self.tidying.finish()
         self._nursery.cancel_scope.cancel()
         self.left = Left(trio.current_time() - began, self._refused, unknown)
 

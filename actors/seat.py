@@ -70,6 +70,15 @@ class Seat:
             self.occupied = True
             self._house.start(self)
 
+    async def tidy(self) -> None:
+        """Take a WAL that was left behind into the database, unless the room is in use again."""
+        try:
+            await self.file.tidy(lambda: self.occupied)
+        except (OSError, apsw.Error) as error:
+            self._house.broke(self, error)
+        if not self.occupied:
+            self._house.vacated(self)
+
     def refuse_all(self, error: RoomsError) -> None:
         for envelope in self.mailbox.empty():
             envelope.refuse(error)
@@ -153,7 +162,7 @@ class Seat:
     async def _close(self, activation: Activation) -> None:
         if not activation.broken:
             try:
-                await self.file.close(activation.storage, activation.position)
+                await self.file.close(activation.storage, activation.position, hurried=activation.hurried)
                 return
             except (OSError, apsw.Error) as error:
                 activation.sync_failed(OSError(f"while closing: {error}"))

@@ -70,6 +70,22 @@ class Storage:
         self.closed_bytes = self.disk.footprint(self.path)[0] + self.disk.size(self.wal_fd)
         self._close_descriptors()
 
+    def leave(self) -> bool:
+        """Close without a checkpoint, with everything durable in the WAL (rule 5); True if a WAL stays behind. 0.05 ms.
+
+        An empty WAL goes with the connection: there is nothing to checkpoint, and nothing to sync.
+        """
+        wal_bytes = self.wal_bytes
+        self.closed_bytes = self.disk.footprint(self.path)[0] + wal_bytes
+        if wal_bytes:
+            self._close_connection()
+        else:
+            self.raise_level()  # another program may write in between, and then this close checkpoints (rule 12)
+            self._connected = False
+            self.connection.close(True)
+        self._close_descriptors()
+        return wal_bytes > 0
+
     def abandon(self) -> None:
         """Close without touching the file: after a failed sync nothing is read, written or checkpointed here (rule 21)."""
         try:
@@ -124,5 +140,9 @@ def checkpoint(disk: Disk, path: Path, mode: str, *, then: Callable[[], None] | 
         if then is not None:
             then()
         return 0 if frames == done else frames * FRAME_BYTES
+    except BaseException:
+        # Closing the last connection would checkpoint once more and, the kernel having told its error, remove the WAL (rule 21).
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        raise
     finally:
         connection.close()

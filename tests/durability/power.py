@@ -113,13 +113,13 @@ async def _caller(disk: RecordingDisk, runtime: Runtime, actor: type[Chat], chan
     for number in range(8):
         room = runtime.room(actor, chance.choice(ROOMS))
         with contextlib.suppress(RoomsError, Refused, apsw.Error):  # refused, rolled back or unknown: not acknowledged
-            await _call(disk, room, chance, f"{prefix}.{number}")
+            await _call(disk, runtime, room, chance, f"{prefix}.{number}")
         for _ in range(chance.randrange(20)):
             await trio.lowlevel.checkpoint()
 
 
-async def _call(disk: RecordingDisk, room: Room[Chat], chance: Random, id: str) -> None:
-    kind = chance.choice(["post", "post", "post", "long", "read", "raise", "slow", "draft"])
+async def _call(disk: RecordingDisk, runtime: Runtime, room: Room[Chat], chance: Random, id: str) -> None:
+    kind = chance.choice(["post", "post", "post", "long", "read", "raise", "slow", "draft", "hibernate", "tidy"])
     if kind in ("post", "long"):
         reply = await room.ask(Chat.post, id, "x" * (30_000 if kind == "long" else 10))
         disk.reply(json.dumps([room.id, [id], reply.seq]))
@@ -128,6 +128,12 @@ async def _call(disk: RecordingDisk, room: Room[Chat], chance: Random, id: str) 
         disk.reply(json.dumps([room.id, seen, 0]))
     elif kind == "read":
         disk.reply(json.dumps([room.id, await room.ids(), 0]))
+    elif kind == "hibernate":
+        activation = runtime.seated(RoomName(room.actor.__name__, room.id))
+        if activation is not None and activation.idle:
+            activation.leave()
+    elif kind == "tidy":
+        await runtime.tidying.finish()
     elif kind == "raise":
         await room.post_and_raise(id)
     else:

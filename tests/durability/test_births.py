@@ -79,8 +79,9 @@ async def test_rule_07_the_descriptor_of_a_newborn_database_is_older_and_younger
         await room(runtime, "other").post("1")  # "a" hibernates
     opens = disk.where("open", A)
     assert disk.events[opens[0]].by == "ours"
-    closes = disk.where("close", A)
-    assert disk.events[closes[-1]].by == "ours"
+    (closed,) = disk.where("close", A, by="ours")
+    by_sqlite = [[place for place in disk.where(kind, A, by="sqlite") if place < closed] for kind in ("open", "close")]
+    assert len(by_sqlite[0]) == len(by_sqlite[1]) >= 1
 
 
 async def test_rule_07_no_live_database_is_ever_opened_and_closed_by_us(open_rooms, disk):

@@ -7,8 +7,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits
+from actors.names import RoomName
+from actors.tidying import TIDY_SECONDS
 from durable_rooms import CallRefused, DiskFailed, OutcomeUnknown
 from tests.durability.callers import Callers, path_of, recorded, room, wal
+from tests.durability.test_levels import hibernate, make_place
 
 A = path_of("a")
 ROOMS = [str(number) for number in range(6)]  # more than a round syncs one by one
@@ -115,13 +118,27 @@ async def test_rule_21_a_failed_sync_inside_a_checkpoint_breaks_the_room_and_los
 
 
 async def test_rule_21_a_failed_sync_inside_a_close_breaks_the_room_and_loses_nothing(open_rooms, disk):
-    async with open_rooms(limits=Limits(open_rooms_max=1)) as runtime:
+    async with open_rooms() as runtime:
         await room(runtime, "a").post("0")
         disk.fail("sync", A, by="sqlite")
-        await room(runtime, "b").post("0")
+        await hibernate(runtime)
         assert runtime.status().rooms_broken == 1
         assert disk.where("rename", wal("a") + ".rehome")
         assert await room(runtime, "a").ids() == ["0"]
+
+
+async def test_rule_21_a_failed_sync_while_a_left_wal_is_taken_in_loses_nothing(open_rooms, disk, autojump_clock):
+    async with open_rooms(limits=Limits(open_rooms_max=1)) as runtime:
+        await room(runtime, "a").post("0")
+        await make_place(runtime)
+        disk.fail("sync", A, by="sqlite")
+        await trio.sleep(2 * TIDY_SECONDS)
+        assert runtime.status().rooms_broken == 1
+        assert runtime.catalog.get(RoomName("Chat", "a")).active
+        assert await room(runtime, "a").ids() == ["0"]
+        renamed = disk.where("rename", wal("a") + ".rehome")
+        assert renamed
+        assert renamed[0] < disk.where("open", A, by="sqlite")[-1]
 
 
 async def test_rule_21_a_room_that_could_not_be_put_right_is_rehomed_by_its_next_opening(open_rooms, disk):
