@@ -66,6 +66,7 @@ from actors.room import Reply, Room
 from actors.runtime import Runtime, RuntimeStatus
 from actors.sql import SQL, Row, Rows, SQLValue
 from actors.threads import InlineThreads, Threads, WorkerThreads
+from actors.watchdog import Stall
 
 __all__ = [
     "SQL",
@@ -118,6 +119,7 @@ __all__ = [
     "Schema",
     "SchemaTooNew",
     "Source",
+    "Stall",
     "StatementRefused",
     "StorageFull",
     "Table",

@@ -17,6 +17,10 @@ from actors.doors import Doors
 from actors.envelope import Envelope
 from actors.limits import Limits
 
+# What counts against `blocked_seconds_max` between two looks: a process that was paused (SIGSTOP, a suspended machine) finds
+# that minutes have passed since its last look, and must not end itself for that.
+GAP_SECONDS_MAX = 1.0
+
 logger = logging.getLogger("durable_rooms.actors")
 
 
@@ -69,6 +73,8 @@ class Watchdog:
         self._answered_at: float | None = None  # when the loop came round to the last question
         self._seen: tuple[Envelope | None, float, int] = (None, 0.0, 0)
         self._seen_since = 0.0
+        self._looked_at = 0.0
+        self._watched = 0.0  # seconds of looking on while nothing moved
         self._began = 0.0  # of the present stall
         self._stall: Stall | None = None
 
@@ -88,6 +94,7 @@ class Watchdog:
     def look(self) -> None:
         """Has the loop moved since the last look? It has if it answered, or if another call or turn runs now."""
         now = self._stopwatch()
+        gap, self._looked_at = min(now - self._looked_at, GAP_SECONDS_MAX), now
         note = self.note
         seen = (note.envelope, note.began, note.turns)
         if self._answered_at is not None:
@@ -99,6 +106,7 @@ class Watchdog:
             self._moved(now)
             self._seen, self._seen_since = seen, now
         else:
+            self._watched += gap
             began = note.began if note.envelope is not None else self._seen_since
             self._stands_still(note.envelope, began, now)
 
@@ -127,7 +135,7 @@ class Watchdog:
                 stall.stack,
             )
         self._stall = self.last_stall = replace(stall, seconds=seconds)
-        if seconds >= self._limits.blocked_seconds_max:
+        if self._watched >= self._limits.blocked_seconds_max:
             self._lookout.abort(
                 f"{stall.who} has blocked the loop for {seconds:.1f} s; blocked_seconds_max is "
                 f"{self._limits.blocked_seconds_max:g} s. The process ends, so that a supervisor starts it anew. Acknowledged "
@@ -135,6 +143,7 @@ class Watchdog:
             )
 
     def _moved(self, at: float) -> None:
+        self._watched = 0.0
         stall = self._stall
         if stall is None:
             return

@@ -67,6 +67,11 @@ class Slow(ChatRoom):
     def block(self, seconds: float) -> None:
         HAND.passes(seconds)
 
+    def be_paused(self, seconds: float) -> None:
+        HAND.passes(2 * LOOK)
+        HAND.time += seconds
+        HAND.passes(2 * LOOK)
+
     def fail_slowly(self, seconds: float) -> None:
         HAND.passes(seconds)
         raise ValueError("at last")
@@ -170,12 +175,23 @@ async def test_f23_a_busy_loop_is_no_stall(hand: Hand, caplog, autojump_clock) -
 
 async def test_f23_beyond_its_bound_the_process_is_ended_and_says_why(hand: Hand, autojump_clock) -> None:
     async with watched(hand, blocked_seconds_max=5) as runtime:
-        await runtime.room(Slow, "general").block(4.5)
+        await runtime.room(Slow, "general").block(5)
         assert hand.aborted == []
         await runtime.room(Slow, "general").block(5.5)
         await hand.comes_round()
-    assert hand.aborted[0].startswith("Slow/general.block has blocked the loop for 5.0 s; blocked_seconds_max is 5 s.")
+    assert hand.aborted[0].startswith("Slow/general.block has blocked the loop for 5.1 s; blocked_seconds_max is 5 s.")
     assert "supervisor" in hand.aborted[0]
+
+
+async def test_f23_a_process_that_was_paused_is_not_ended_for_that(hand: Hand, caplog, autojump_clock) -> None:
+    """SIGSTOP, a suspended machine: an hour passes between two looks, in the middle of a handler."""
+    async with watched(hand, blocked_seconds_max=5) as runtime:
+        await runtime.room(Slow, "general").be_paused(3_600)
+        await hand.comes_round()
+        stall = runtime.status().last_stall
+    assert hand.aborted == []
+    assert stall is not None
+    assert stall.seconds == pytest.approx(3_600, abs=1)
 
 
 async def test_f23_by_default_nothing_ends_the_process_as_a_breakpoint_blocks_the_loop_too(hand: Hand, autojump_clock) -> None:
