@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from benchmarks import timeline
 from benchmarks.records import Record
 from benchmarks.report import number
 
@@ -22,13 +23,18 @@ def available() -> bool:
 
 
 def plot(records: Sequence[Record], directory: Path, footer: str) -> list[Path]:
-    """Write `<benchmark>.png` for each benchmark; returns the files."""
+    """Write `<benchmark>.png` for each benchmark, `<benchmark>-over-time.png` where there is a series; returns the files."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     directory.mkdir(parents=True, exist_ok=True)
     by_name = {name: list(group) for name, group in groupby(records, key=lambda record: record.benchmark)}
-    return [_picture(name, group, directory / f"{name}.png", footer) for name, group in by_name.items()]
+    written = [_picture(name, group, directory / f"{name}.png", footer) for name, group in by_name.items()]
+    for record in records:
+        if record.series is not None:
+            path = directory / f"{record.benchmark}-over-time.png"
+            written.append(timeline.draw(record.benchmark, record.series, path, footer))
+    return written
 
 
 def _picture(name: str, records: Sequence[Record], path: Path, footer: str) -> Path:

@@ -4,7 +4,7 @@ With a ceiling, `at_least` and `aim` are about the ratio of figure to ceiling; w
 about the figure itself. `lower_is_better` turns the comparison round (latencies); what stands beside such a figure is a floor.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,7 +34,6 @@ CLOSED_ROOM_BYTES = Target(64, 64)  # "0": below what a dict entry costs, and ab
 START_SECONDS = Target(3, 1)
 CHURN = Target(5, 2)
 CHECKPOINT_STALL_MS = Target(10, 5)
-NO_GROWTH = Target(1, 1)  # of the bound that each growth has (see soak)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +49,8 @@ class Record:
     lower_is_better: bool = False
     note: str = ""
     """What else was seen in this run: latencies, syncs per post, lag."""
+    series: Mapping[str, Sequence[float]] | None = None
+    """Figures over time, for a picture; the clock is called "seconds"."""
 
     def __post_init__(self) -> None:
         by_ratio = self.ceiling is not None and not self.absolute
@@ -94,7 +95,7 @@ class Record:
             "absolute": self.absolute,
             "lower_is_better": self.lower_is_better,
             "note": self.note,
-        }
+        } | ({} if self.series is None else {"series": self.series})
 
 
 def missed(records: Iterable[Record]) -> list[Record]:

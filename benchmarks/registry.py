@@ -5,6 +5,8 @@ from types import ModuleType
 
 from benchmarks import (
     ceilings,
+    checkpoint_stall,
+    churn,
     history,
     hot_room,
     many_rooms,
@@ -14,6 +16,7 @@ from benchmarks import (
     replica_apply,
     replication_cost,
     replication_lag,
+    soak,
     start,
     wake,
 )
@@ -25,14 +28,17 @@ BENCHMARKS: Mapping[str, ModuleType] = {
         ping,
         hot_room,
         many_rooms,
-        memory,
         history,
         replication_lag,
-        start,
         replica_apply,
         replication_cost,
         new_rooms,
         wake,
+        memory,
+        start,
+        churn,
+        checkpoint_stall,
+        soak,
     )
 }
 

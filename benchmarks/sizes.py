@@ -46,6 +46,7 @@ class Size:
     churn_rooms: int = 5_000
     churn_callers: int = 64
     churn_turns: int
+    churn_seconds: float
     stall_rooms: int = 1_000
     stall_seconds: float
     stall_turns: int
@@ -69,6 +70,7 @@ FULL = Size(
     start_rooms=100_000,
     starts=5,
     churn_turns=5,
+    churn_seconds=5.0,
     stall_seconds=10.0,
     stall_turns=3,
     soak_seconds=600.0,
@@ -89,6 +91,7 @@ QUICK = Size(
     start_rooms=10_000,
     starts=3,
     churn_turns=3,
+    churn_seconds=1.6,
     stall_seconds=4.0,
     stall_turns=1,
     soak_seconds=60.0,
@@ -124,6 +127,7 @@ TINY = Size(
     churn_rooms=20,
     churn_callers=3,
     churn_turns=1,
+    churn_seconds=0.05,
     stall_rooms=6,
     stall_seconds=0.3,
     stall_turns=1,

@@ -1,7 +1,7 @@
 """Measures: the start of a runtime on a data directory with 10,000 rooms (--quick) or 100,000: from the call of `open_runtime`
-to the reply to the first call, which reads a random room; each time in a fresh process, with a replica that knows all rooms, after a
-clean stop and after a SIGKILL with 1,000 rooms in memory (then catalog and replica are re-homed first, and the first call comes
-beside the drain of those rooms). The median counts. The files were written just before, so the page cache is warm.
+to the reply to the first call, which reads a random room; each time in a fresh process, with a replica that knows all rooms,
+after a clean stop and after a SIGKILL with 1,000 rooms in memory (then catalog and replica are re-homed first, and the first call
+comes beside the drain of those rooms). The median counts. The files were written just before, so the page cache is warm.
 
 Ceilings: none.
 
