@@ -45,7 +45,7 @@ class Limits:
 
     statement_seconds_max: float = 0.25
     """One statement of a handler; then it is interrupted and its call fails. The loop, and so every room, stands still
-    meanwhile. A statement takes microseconds; one that scans 1,000,000 rows takes about so long."""
+    meanwhile. A statement takes microseconds; one that sorts, rewrites or returns 300,000 rows takes about so long."""
 
     blocked_seconds_warn: float = 0.5
     """After so long in one handler the watchdog logs its stack. Handlers take microseconds; this is felt in every room."""

@@ -31,8 +31,8 @@ class Runtime(actors.Runtime):
         """Wait for SIGTERM or SIGINT (Ctrl-C), and return it: let the body of `open_runtime` end then, and the runtime drains.
 
         From this call to the end of `open_runtime` both signals are the runtime's: Ctrl-C raises no KeyboardInterrupt. Another
-        one after the first, while the service stops, ends the process at once with exit code 128 + its number; nothing
-        acknowledged is lost.
+        one after the first, while the service stops, ends the process at once with exit code 128 + its number, even if a handler
+        blocks the loop. Before this call SIGTERM kills, as ever. Nothing acknowledged is lost either way.
 
         Raises:
           RuntimeError: outside the main thread.

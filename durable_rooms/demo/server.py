@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from durable_rooms import Limits, RoomsError, Runtime, SQLiteReplica, open_runtime
+from durable_rooms import Limits, RoomsError, SQLiteReplica, open_runtime
 from durable_rooms.demo.rooms import ChatRoom
 from durable_rooms.demo.wire import READ_BYTES, Message, decoder, pack, uid
 
@@ -122,16 +122,17 @@ async def main(data: str, descriptor: int, run: str, rooms: int, users: int) -> 
     async with stream, open_runtime(data, [ChatRoom], replicas=[SQLiteReplica()], limits=limits(rooms, users)) as runtime:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(leave_when_told, runtime, nursery.cancel_scope)
-                await Server(runtime, stream, run).serve()
+                nursery.start_soon(serve, Server(runtime, stream, run), nursery.cancel_scope)
+                await runtime.until_terminated()
                 nursery.cancel_scope.cancel()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the ledger went away: stop cleanly, nobody is left to tell
 
 
-async def leave_when_told(runtime: Runtime, scope: trio.CancelScope) -> None:
-    await runtime.until_terminated()
-    scope.cancel()
+async def serve(server: Server, both: trio.CancelScope) -> None:
+    """Until the ledger wants no more; then there is no signal to wait for, either."""
+    await server.serve()
+    both.cancel()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """A service as a supervisor sees it: posts from several tasks until it is told to end, and writes what became of each call.
 
-    python -m tests.crash.service DATA [linger | stuck]
+    python -m tests.crash.service DATA plain | linger | cut | stuck | wedged
 
-linger: an async handler keeps the drain waiting. stuck: after a while a handler never returns, and the watchdog has a bound.
+linger: an async handler keeps the drain waiting. cut: the same, and the drain has a short bound. stuck: after a while a handler
+never returns, and the watchdog has a bound. wedged: the same without that bound.
 """
 
 import logging
@@ -21,6 +22,7 @@ class Service(Log):
         await trio.sleep(seconds)
 
     def never_return(self) -> None:
+        print("stuck", flush=True)
         while True:
             pass
 
@@ -61,7 +63,7 @@ async def main(path: str, mode: str) -> None:
             callers.start_soon(call, runtime, caller)
         if mode in ("linger", "cut"):
             callers.start_soon(linger, runtime)
-        if mode == "stuck":
+        if mode in ("stuck", "wedged"):
             callers.start_soon(get_stuck, runtime)
         print("serving", flush=True)
         told = await runtime.until_terminated()

@@ -156,6 +156,18 @@ def test_f48_told_twice_it_ends_at_once_and_loses_nothing_acknowledged(tmp_path:
     acknowledged_is_there(data, one)
 
 
+def test_f48_told_twice_it_ends_even_while_a_handler_blocks_the_loop(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with life(data, "wedged") as one:
+        one.until("stuck")
+        one.tell(signal.SIGTERM)
+        one.tell(signal.SIGINT)  # two of the same number may arrive as one
+        assert one.end() in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    assert one.told == []
+    assert "again: ended at once" in one.stderr
+    acknowledged_is_there(data, one)
+
+
 def test_f23_a_stuck_service_ends_itself_with_a_dump_and_f01_holds(tmp_path: Path) -> None:
     """F23 asks for an abort within 30 s: the bound is `blocked_seconds_max`, off by default, 1 s here."""
     data = tmp_path / "data"
