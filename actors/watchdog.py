@@ -56,7 +56,9 @@ class Stall:
 
     @property
     def who(self) -> str:
-        return f"{self.room}.{self.method}" if self.room else "something outside a handler"
+        """For a log: an id with control characters, which anybody may have chosen, writes no lines of its own there."""
+        room = self.room if self.room.isprintable() else self.room.encode("unicode_escape").decode()
+        return f"{room}.{self.method}" if room else "something outside a handler"
 
 
 class Watchdog:

@@ -131,6 +131,13 @@ async def test_f23_the_status_counts_stalls_and_knows_the_last_one(hand: Hand, a
     assert "in somebody" in stall.stack
 
 
+async def test_f23_a_hostile_room_id_writes_no_line_of_its_own_into_the_log(hand: Hand, caplog, autojump_clock) -> None:
+    async with watched(hand) as runtime:
+        await runtime.room(Slow, "a\nroot logged in\x1b[2J").block(1)
+        await hand.comes_round()
+    assert said(caplog)[1] == r"Slow/a\nroot logged in\x1b[2J.block blocked the loop for 1000 ms in all; it goes on now"
+
+
 async def test_f23_a_handler_that_raises_in_the_end_is_named_too(hand: Hand, caplog, autojump_clock) -> None:
     async with watched(hand) as runtime:
         with pytest.raises(ValueError, match="at last"):
