@@ -34,9 +34,11 @@ class ChatRoom(Actor):
 
 
 @asynccontextmanager
-async def open_rooms(path: Path, count: int, *, replicated: bool = True) -> AsyncGenerator[tuple[Runtime, list[Room[ChatRoom]]]]:
+async def open_rooms(
+    path: Path, count: int, *, replicated: bool = True, replica: SQLiteReplica | None = None
+) -> AsyncGenerator[tuple[Runtime, list[Room[ChatRoom]]]]:
     """A runtime with `count` rooms, all of them born, durable and in memory."""
-    replicas = [SQLiteReplica()] if replicated else []
+    replicas = [replica or SQLiteReplica()] if replicated else []
     limits = Limits(open_rooms_max=count + 16, idle_seconds_max=3600.0)
     async with open_runtime(path, [ChatRoom], replicas=replicas, limits=limits) as runtime:
         rooms = [runtime.room(ChatRoom, f"room-{number}") for number in range(count)]

@@ -32,6 +32,7 @@ WAKE_MS = Target(2, 1)
 OPEN_ROOM_KIB = Target(200, 150)
 CLOSED_ROOM_BYTES = Target(64, 64)  # "0": below what a dict entry costs, and above the noise of RSS (see memory)
 START_SECONDS = Target(3, 1)
+CATCH_UP = Target(5, 10)
 CHURN = Target(5, 2)
 CHECKPOINT_STALL_MS = Target(10, 5)
 

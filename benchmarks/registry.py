@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from benchmarks import (
+    catch_up,
     ceilings,
     checkpoint_stall,
     churn,
@@ -32,6 +33,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
         replication_lag,
         replica_apply,
         replication_cost,
+        catch_up,
         new_rooms,
         wake,
         memory,

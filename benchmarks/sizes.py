@@ -31,6 +31,8 @@ class Size:
     batches: int
     """Batches in one measurement of replica_apply."""
     sync_samples: int
+    backlog_entries: int = 200_000
+    """That a replica missed, in catch_up."""
     new_rooms: int = 1_000
     """Born in one measurement; as many callers as `some_callers`."""
     wake_rows: int = 10_000
@@ -86,6 +88,7 @@ QUICK = Size(
     lag_seconds=5.0,
     batches=20,
     sync_samples=60,
+    backlog_entries=30_000,
     wakes=120,
     memory_visits=4_000,
     start_rooms=10_000,
@@ -114,6 +117,7 @@ TINY = Size(
     many_rooms=6,
     many_callers=6,
     batch_rows=20,
+    backlog_entries=200,
     batches=2,
     sync_samples=3,
     new_rooms=6,

@@ -17,11 +17,14 @@ from replication.limits import (
     BATCH_IDLE_MAX,
     BATCH_RESYNCS_MAX,
     BATCH_ROWS_MAX,
+    BEHIND_SECONDS,
+    BEHIND_TIMES,
     CANDIDATE_SECONDS_MAX,
     ROOM_RETRY_SECONDS_FIRST,
     ROOM_RETRY_SECONDS_MAX,
     SLICE_ROOMS_MAX,
     SLICE_SECONDS_MAX,
+    SLICE_SHARE_MAX,
 )
 from replication.standing import Mark, Reason, judge
 
@@ -50,19 +53,20 @@ class Collected:
     rows: int = 0
     bytes: int = 0
     idle: int = 0
+    times: int = 1  # as large as a batch usually may be
 
     @property
     def full(self) -> bool:
-        rows = self.rows >= BATCH_ROWS_MAX or self.bytes >= BATCH_BYTES_MAX
+        rows = self.rows >= BATCH_ROWS_MAX * self.times or self.bytes >= BATCH_BYTES_MAX * self.times
         return rows or len(self.resyncs) >= BATCH_RESYNCS_MAX or self.idle >= BATCH_IDLE_MAX
 
     def room_for(self, rows: int) -> bool:
         """A room larger than the cap goes alone: it is never split (rule 27), and it holds up nobody else's rows."""
-        return not self.rows or self.rows + rows <= BATCH_ROWS_MAX
+        return not self.rows or self.rows + rows <= BATCH_ROWS_MAX * self.times
 
     def add(self, dirty: Dirty, drain: Drain) -> None:
         rows = sum(len(table.upserts) + len(table.deletes) for table in drain.changes.tables)
-        if not self.batches or (self.rows + rows > BATCH_ROWS_MAX and self.rows):
+        if not self.batches or (self.rows + rows > BATCH_ROWS_MAX * self.times and self.rows):
             self.batches.append([])
         self.batches[-1].append((dirty, drain))
         self.rows += rows
@@ -189,17 +193,20 @@ class Collector:
 
     async def collect(self, ready: list[Dirty], marks: Mapping[RoomName, Mark | None]) -> Collected:
         """Read rooms one after another until the batch is full, then wait until all that was read is durable (rule 26)."""
-        collected = Collected()
-        slice_began, slice_rooms = trio.current_time(), 0
+        slice_began, slice_rooms, slice_seconds = trio.current_time(), 0, SLICE_SECONDS_MAX
+        behind = any(dirty.since < slice_began - BEHIND_SECONDS for dirty in ready)
+        collected = Collected(times=BEHIND_TIMES if behind else 1)
         for dirty in ready:
             if collected.full or not collected.room_for(dirty.entries):
                 break
             self._taken[dirty.name] = self._waiting.pop(dirty.name)
             await self._collect_room(dirty, marks.get(dirty.name), collected)
             slice_rooms += 1
-            if slice_rooms >= SLICE_ROOMS_MAX or trio.current_time() - slice_began >= SLICE_SECONDS_MAX:
+            now = trio.current_time()
+            if slice_rooms >= SLICE_ROOMS_MAX or now - slice_began >= slice_seconds:
                 await trio.lowlevel.checkpoint()  # rooms are read on the loop: let calls run in between
                 slice_began, slice_rooms = trio.current_time(), 0
+                slice_seconds = max(SLICE_SECONDS_MAX, (slice_began - now) * SLICE_SHARE_MAX)
         for index, batch in enumerate(collected.batches):
             collected.batches[index] = [part for part in batch if await self._durable(*part)]
         return collected

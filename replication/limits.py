@@ -8,7 +8,14 @@ BATCH_ROWS_MAX = 2_000  # the apply cost per row stops falling between 500 and 1
 BATCH_BYTES_MAX = 256 * KIB  # what a batch holds in memory, and how long its transaction keeps other writers of the replica out
 BATCH_RESYNCS_MAX = 20  # at about 1 ms each: an initial sync of 10,000 rooms never holds back a live room for longer than that
 BATCH_IDLE_MAX = 200  # rooms looked at without finding a row, 0.1 to 1 ms each: the rows of others do not wait for more
+BEHIND_SECONDS = 1.0  # the oldest change is older: freshness is lost anyway, so catch up
+BEHIND_TIMES = (
+    8  # then a batch may be so many times as large: under load each hop to a thread costs a round of the loop, 10 to 50 ms
+)
 SLICE_SECONDS_MAX = 0.001  # of collecting before calls run: one checkpoint a room would cost a round of a busy loop each
+SLICE_SHARE_MAX = (
+    0.25  # of the last round of the loop, if that is more: under full load collecting gets a fifth of it, not nothing
+)
 SLICE_ROOMS_MAX = 32  # the same where the clock stands still, under test
 CANDIDATES_MAX = 1_000  # of the start, with the collector at once: it looks through all that wait at each cut, 0.3 µs each
 CANDIDATE_SECONDS_MAX = 1.0  # how long a candidate of the start lets rooms with news go first

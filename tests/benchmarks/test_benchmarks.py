@@ -21,11 +21,12 @@ TARGETS = {
     "replication_lag": 1,
     "replica_apply": 2,
     "replication_cost": 2,
+    "catch_up": 2,
     "new_rooms": 1,
     "wake": 1,
     "memory": 3,
     "start": 2,
-    "churn": 1,
+    "churn": 2,
     "checkpoint_stall": 1,
     "soak": 7,
 }

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ASYNC110 (virtual time)
 
+import apsw
 import trio
 import trio.lowlevel
 
@@ -199,4 +200,20 @@ async def test_candidates_of_the_start_are_not_starved_by_live_rooms(
             await trio.sleep(0.1)
             assert trio.current_time() < 3
         await replicator.replicated()
+        assert_equal(rooms, replica)
+
+
+async def test_after_an_outage_batches_are_larger(rooms: FakeRooms, replica, follow: Follow, autojump_clock) -> None:
+    members = [rooms.room(f"{n:02}") for n in range(30)]
+    async with follow() as replicator:
+        await replicator.replicated()
+        other = apsw.Connection(str(replica))
+        other.execute("BEGIN IMMEDIATE").fetchall()
+        for room in members:
+            room.post(200)
+        await trio.sleep(3)
+        other.close()
+        before = replicator.status().batches
+        await replicator.replicated(timeout=6)
+        assert replicator.status().batches == before + 1
         assert_equal(rooms, replica)
