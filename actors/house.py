@@ -29,7 +29,7 @@ logger = logging.getLogger("durable_rooms.actors")
 RuntimeMaker = Callable[[DataDir, Catalog, int, Sequence[type[Actor]], Follower, Limits, Doors], R]
 
 DESCRIPTORS_PER_ROOM = 5  # database, WAL, shared memory, our own of the WAL, a newborn's of the database
-DESCRIPTORS_KEPT = 256  # for sockets, logs and the replica
+DESCRIPTORS_KEPT = 256  # for sockets, logs and the replica; a quarter of them where the system allows fewer than 1,024
 
 
 @asynccontextmanager
@@ -110,7 +110,8 @@ def _within_descriptors(limits: Limits, doors: Doors) -> Limits:
     allowed = doors.disk.raise_descriptor_limit(needed)
     if allowed >= needed:
         return limits
-    places = max(1, (allowed - DESCRIPTORS_KEPT) // DESCRIPTORS_PER_ROOM)
+    kept = min(DESCRIPTORS_KEPT, allowed // 4)
+    places = max(1, (allowed - kept) // DESCRIPTORS_PER_ROOM)
     logger.warning(
         "the system allows %d open files, so %d rooms are open at once instead of %d", allowed, places, limits.open_rooms_max
     )

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import trio
 
 _PATIENCE_SECONDS = 0.25  # how long a room waits for one to become idle before a busy one must go; closing and opening cost 2 ms
+_REST_SECONDS = 1.0  # a room that is called every second or more often keeps its pages
 _LOOKS_PER_PERIOD = 4  # an idle room leaves at most a quarter of `idle_seconds_max` late
 
 
@@ -18,6 +19,7 @@ class Stay(Protocol):
     @property
     def may_go(self) -> bool: ...
     def leave(self, *, hurried: bool = False) -> None: ...
+    def rest(self) -> None: ...
 
 
 class Resident(Protocol):
@@ -98,10 +100,21 @@ class Residents(Generic[S]):
                 if resident.activation is not None and resident.activation.idle:
                     resident.activation.leave()
 
+    async def rest_idle(self) -> None:
+        """Let rooms that were not called for a second give back the memory that they need only while they work."""
+        while True:
+            await trio.sleep(_REST_SECONDS)
+            now = trio.current_time()
+            for resident, used_at in reversed(list(self._used_at.items())):
+                if used_at <= now - 2 * _REST_SECONDS:
+                    break  # this one has rested since the last look, and so have all before it
+                if used_at <= now - _REST_SECONDS and resident.activation is not None and resident.activation.idle:
+                    resident.activation.rest()
+
     async def close_all(self) -> None:
-        """Ask everybody to leave and wait until they have."""
+        """Ask everybody to leave and wait until they have. Who is only coming sees by itself that the runtime stops."""
+        for resident in list(self._used_at):
+            if resident.activation is not None:
+                resident.activation.leave()
         while self._used_at:
-            for resident in list(self._used_at):
-                if resident.activation is not None:
-                    resident.activation.leave()
             await self._left.park()

@@ -45,6 +45,9 @@ class RuntimeStatus:
 
     rooms_open: int
     rounds: int  # syncs that have returned since the start
+    commits: int  # of rooms, that these have made durable; calls that wait for one room share one
+    calls_waiting: int  # in the mailboxes of all rooms, now
+    calls_waiting_most: int  # in the fullest of them; `mailbox_calls_max` refuses more
     rooms_broken: int  # by failed syncs, since the start
     stalls: int  # so often the loop stood still for blocked_seconds_warn
     last_stall: Stall | None  # who did it, for how long, and the stack
@@ -128,9 +131,13 @@ class Runtime:
         return None if entry is None else info(entry, resident=self.seated(name) is not None)
 
     def status(self) -> RuntimeStatus:
+        waiting = [len(seat.mailbox) for seat in self._seats.values()]
         return RuntimeStatus(
             rooms_open=len(self._residents),
             rounds=self.syncer.rounds,
+            commits=self.syncer.commits,
+            calls_waiting=sum(waiting),
+            calls_waiting_most=max(waiting, default=0),
             rooms_broken=self._rooms_broken,
             stalls=self.watchdog.stalls,
             last_stall=self.watchdog.last_stall,
@@ -230,6 +237,7 @@ class Runtime:
                 self._nursery = nursery
                 nursery.start_soon(self._sync)
                 nursery.start_soon(self._residents.hibernate_idle, self.limits.idle_seconds_max)
+                nursery.start_soon(self._residents.rest_idle)
                 nursery.start_soon(self.tidying.run)
                 await nursery.start(self.follower.run, self)
                 self._admitting = True
