@@ -90,7 +90,7 @@ def data_directory(parent: Path | None) -> Generator[Path]:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks", description="Measure durable-rooms beside what the machine can do.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of: {', '.join(BENCHMARKS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="everything in about 4 minutes; noisier")
+    parser.add_argument("--quick", action="store_true", help="everything in about 5 minutes; noisier")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as a JSON list")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="write one PNG a benchmark (needs matplotlib)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="measure on the disk of this directory (default: where you are)")

@@ -4,8 +4,9 @@ same callers, not the same rate, since fewer posts a second is a part of what ch
 by a law: uniform (nine posts of ten find their room closed and, before it may open, another one has to be closed), or like Zipf
 (the i-th room with weight 1/i, as people use rooms).
 
-The target stands on the uniform law: there hardly any post finds its room by luck. Where the limit of open files is too low
-for 5,000 rooms, fewer rooms are used, a tenth as many places, and the case says so.
+The target stands on both laws, because they are hard in different ways: uniform asks more of the few places, but p99 is high with
+all rooms open, too; like Zipf, posts to open rooms are quick, and the divisor is small. Where the limit of open files is too
+low for 5,000 rooms, fewer rooms are used, a tenth as many places, and the case says so.
 
 Ceilings: none; the other runtime's p99 is in the note.
 
@@ -69,7 +70,7 @@ async def run(bench: Bench) -> list[Record]:
                 bench.progress.step(f"{law}, {number} of {bench.size.churn_turns}")
                 loads = [await _measure(bench, runtime, pick) for runtime in (tight, roomy)]
                 turns[law].append(Turn(*loads))
-    return [_record(rooms, places, law, measured, law == "uniform") for law, measured in turns.items()]
+    return [_record(rooms, places, law, measured) for law, measured in turns.items()]
 
 
 def rooms_that_fit(rooms: int, limit: int) -> int:
@@ -131,7 +132,7 @@ def post_to_some(runtime: Runtime, pick: Pick) -> Call:
     return call
 
 
-def _record(rooms: int, places: int, law: str, turns: list[Turn], target: bool) -> Record:
+def _record(rooms: int, places: int, law: str, turns: list[Turn]) -> Record:
     middle = sorted(turns, key=lambda turn: turn.ratio)[(len(turns) - 1) // 2]
 
     def words(load: Load) -> str:
@@ -143,7 +144,7 @@ def _record(rooms: int, places: int, law: str, turns: list[Turn], target: bool) 
         case=f"{rooms:,} rooms through {places} places, {law}",
         value=middle.ratio,
         unit="× p99",
-        target=CHURN if target else None,
+        target=CHURN,
         lower_is_better=True,
         note=f"{words(middle.tight)}; with all open {words(middle.roomy)}; {len(turns)} turns, the median one",
     )

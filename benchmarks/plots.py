@@ -98,7 +98,7 @@ def _panel(axis: Any, records: Sequence[Record]) -> None:
         top = max(top, *marks)
     axis.set_yticks(range(len(records)), [record.case for record in records], fontsize=9)
     axis.set_ylim(len(records) - 0.4, -0.6)
-    axis.set_xlim(0, top * 1.32)
+    axis.set_xlim(0, top * 1.32 or 1.0)
     axis.xaxis.set_major_formatter(_tick)
     axis.set_xlabel(records[0].unit)
     for side in ("top", "right"):

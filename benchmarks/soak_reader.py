@@ -6,7 +6,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-
 READY_SECONDS_MAX = 30.0
 LOOK_SECONDS = 0.01
 

@@ -14,6 +14,7 @@ PEOPLE = 32
 THINK_SECONDS = 0.05  # mean, between two calls of one of them: about 500 calls a second
 FIRST_ROOMS = 200
 NEW_ROOM_SHARE = 0.005  # of calls: about 2 a second
+KEPT_MESSAGES = 200  # of a room
 SHARES = {"post": 0.65, "history": 0.20, "edit": 0.10, "remove": 0.05}
 
 
@@ -21,8 +22,9 @@ class SoakRoom(ChatRoom):
     def edit(self, id: int, body: str) -> None:
         self.sql("UPDATE messages SET body = ? WHERE id = ?", body, id)
 
-    def remove(self, id: int) -> None:
-        self.sql("DELETE FROM messages WHERE id = ?", id)
+    def remove(self, id: int, before: int) -> None:
+        """One message, and every one before another: rooms stop growing, or their page caches would look like a leak."""
+        self.sql("DELETE FROM messages WHERE id = ? OR id < ?", id, before)
 
 
 class People:
@@ -65,4 +67,4 @@ class People:
         elif what == "edit":
             await room.edit(self._random.randint(1, newest), line.body)
         else:
-            await room.remove(self._random.randint(1, newest))
+            await room.remove(self._random.randint(1, newest), newest - KEPT_MESSAGES)

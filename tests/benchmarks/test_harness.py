@@ -104,3 +104,26 @@ def test_progress_off_a_terminal_is_one_line_a_case():
     progress.step("1 of 3")
     progress.done()
     assert out.getvalue() == "measuring ping · 1 caller\n"
+
+
+def test_long_work_is_a_plain_line_now_and_then(monkeypatch):
+    clock = iter([0.0, 1.0, 11.0, 12.0])
+    monkeypatch.setattr("benchmarks.progress.monotonic", lambda: next(clock))
+    out = StringIO()
+    progress = Progress(out)
+    progress.case("soak", "600 s")
+    for done in (0.1, 0.2, 0.3):
+        progress.share("500 calls/s", done)
+    assert out.getvalue() == "measuring soak · 600 s\n  soak · 600 s ·  20% 500 calls/s\n"
+
+
+def test_long_work_is_a_bar_on_a_terminal():
+    class Terminal(StringIO):
+        def isatty(self):
+            return True
+
+    out = Terminal()
+    progress = Progress(out)
+    progress.share("500 calls/s", 1.0)
+    assert "100% 500 calls/s" in out.getvalue()
+    assert "\n" not in out.getvalue()

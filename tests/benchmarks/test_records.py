@@ -47,3 +47,15 @@ def test_json_has_the_promised_keys_and_reads_back(tmp_path):
     assert found[0]["ratio"] == 0.5
     assert (found[0]["at_least"], found[0]["aim"], found[0]["passed"]) == (0.2, 0.35, True)
     assert (found[1]["ceiling"], found[1]["at_least"], found[1]["passed"]) == (None, None, None)
+
+
+def test_an_absolute_target_is_about_the_figure_although_something_stands_beside_it():
+    rate = record(600, ceiling=10_000, target=Target(500, 1_500), absolute=True)
+    assert (rate.verdict, rate.ratio) == ("reached", 0.06)
+    latency = record(3, ceiling=1, target=Target(2, 1), absolute=True, lower_is_better=True)
+    assert (latency.verdict, latency.ratio) == ("missed", 3)
+
+
+def test_a_figure_over_time_is_in_the_json():
+    assert record(1, series={"seconds": [0.0, 1.0], "rss": [2.0, 3.0]}).as_json()["series"]["rss"] == [2.0, 3.0]
+    assert "series" not in record(1).as_json()

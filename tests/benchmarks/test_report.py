@@ -62,6 +62,14 @@ def test_one_picture_a_benchmark(tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
 
 
+def test_figures_over_time_get_a_picture_of_their_own(tmp_path):
+    pytest.importorskip("matplotlib")
+    series = {"seconds": [0.0, 1.0, 2.0], "rss_mib": [50.0, 51.0, 50.0], "tasks": [3.0, 4.0, 3.0]}
+    records = [Record(benchmark="soak", case="rate", value=0.0, unit="calls/s", series=series)]
+    written = plots.plot(records, tmp_path, "a machine")
+    assert [path.name for path in written] == ["soak.png", "soak-over-time.png"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
