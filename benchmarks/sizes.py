@@ -1,7 +1,7 @@
 """How much every benchmark does: `full` for figures that are published, `quick` for a look, `tiny` for the tests.
 
-Quick is shorter, not smaller: rooms and callers are those of the full run, so that both may be held to the same targets. Smaller is
-only what is counted off instead of timed: births, rooms of a start, rooms that come and go.
+Quick is shorter, not smaller: rooms and callers are those of the full run, so that both may be held to the same targets.
+Smaller is only what is counted off instead of timed: births, rooms of a start, rooms that come and go.
 """
 
 from dataclasses import dataclass
