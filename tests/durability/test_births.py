@@ -1,5 +1,8 @@
 """Rules 6 to 10: a room's birth, the litter of an unfinished one, and what is proven."""
 
+import contextlib
+import shutil
+import sqlite3
 from random import Random
 
 import pytest
@@ -234,3 +237,24 @@ async def test_a_birth_that_fails_leaves_nothing(open_rooms, disk, data, autojum
         disk.repair()
         await trio.sleep(1)
         assert await room(runtime, "a").post("1") == 1
+
+
+@pytest.mark.parametrize("lost", ["everything", "the last page", "the first page", "the middle"])
+async def test_rule_09_a_template_that_did_not_reach_the_disk_is_litter(data, lost):
+    """The names came through, the pages not: a birth that nobody was told of begins anew."""
+    async with opened(data) as runtime:
+        await room(runtime, "a").post("1")
+        whole = (data / A).read_bytes()
+        shutil.copytree(data, data.parent / "cut")
+    cut = data.parent / "cut"
+    pages = [whole[at : at + 4096] for at in range(0, len(whole), 4096)]
+    torn = {"everything": range(len(pages)), "the last page": [-1], "the first page": [0], "the middle": range(2, len(pages) - 2)}
+    for page in torn[lost]:
+        pages[page] = bytes(4096)
+    (cut / A).write_bytes(b"".join(pages))
+    (cut / wal("a")).write_bytes(b"")
+    with contextlib.closing(sqlite3.connect(cut / "catalog.db")) as catalog, catalog:
+        assert catalog.execute("SELECT proven FROM rooms").fetchall() == [(0,)]
+    async with opened(cut) as runtime:
+        assert await room(runtime, "a").ids() == []
+    assert len(list((cut / "litter").glob("*.db"))) == 1
