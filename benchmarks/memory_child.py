@@ -18,6 +18,7 @@ VISITORS = 64  # and places
 SAMPLES = 16  # of the line through closed rooms
 IDLE_SECONDS = 0.2
 LOOK_SECONDS = 0.02
+EMPTY_SECONDS_MAX = 60.0
 MARKS_CACHED_MAX = 100  # instead of 20,000, so that the cache is full before the first sample
 
 
@@ -56,11 +57,20 @@ async def closed_rooms(path: Path, rooms: int, *, replicated: bool) -> None:
         for first in range(0, rooms - step + 1, step):
             await visit(runtime, iter(range(first, first + step)))
             await settle(runtime)
-            while runtime.status().rooms_open:  # noqa: ASYNC110 - a runtime tells nobody that it is empty
-                await trio.sleep(LOOK_SECONDS)
-            for connection in apsw.connections():  # of the catalog and the replica: their page caches have bounds of their own
-                connection.release_memory()
+            with trio.fail_after(EMPTY_SECONDS_MAX):
+                while runtime.status().rooms_open or not caches_emptied():  # noqa: ASYNC110 - a runtime tells nobody that it is empty
+                    await trio.sleep(LOOK_SECONDS)
             say(visited=first + step, rooms=runtime.status().rooms_open, rss=settled_bytes())
+
+
+def caches_emptied() -> bool:
+    """Empty the page caches of catalog and replica, which are bounded; False while a thread uses a connection."""
+    try:
+        for connection in apsw.connections():
+            connection.release_memory()
+    except (apsw.ThreadingViolationError, apsw.ConnectionClosedError):
+        return False
+    return True
 
 
 def main(what: str, path: str, *rooms: str) -> None:

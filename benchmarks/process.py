@@ -47,10 +47,15 @@ def open_files() -> int:
         raise Unfit("needs /proc/self/fd (Linux) to count open files") from error
 
 
-async def in_child(module: str, *arguments: object, told: Callable[[dict[str, Any]], None] | None = None) -> list[dict[str, Any]]:
+async def in_child(
+    module: str, *arguments: object, told: Callable[[dict[str, Any]], None] | None = None, ends_with: int = 0
+) -> list[dict[str, Any]]:
     """Run `python -m module arguments…`; returns the JSON objects that it printed, one a line.
 
-    A child that kills itself is a way to measure, so its exit code says nothing; that it printed nothing does.
+    `ends_with`: its exit code; a child that kills itself is a way to measure.
+
+    Raises:
+      RuntimeError: it ended otherwise, or said nothing: half of a measurement is none.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
     lines: list[dict[str, Any]] = []
@@ -64,8 +69,8 @@ async def in_child(module: str, *arguments: object, told: Callable[[dict[str, An
                 lines.append(json.loads(line))
                 if told is not None:
                     told(lines[-1])
-    if not lines:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode} and said nothing")
+    if not lines or process.returncode != ends_with:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode} after {len(lines)} lines")
     return lines
 
 

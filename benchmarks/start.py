@@ -9,6 +9,7 @@ Not measured: Python's own start and imports, a power cut (its page cache is col
 room), a lost replica (it is filled beside calls).
 """
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ async def run(bench: Bench) -> list[Record]:
 
 
 async def _child(what: str, place: Path, rooms: int) -> dict[str, Any]:
-    [line] = await in_child(CHILD, what, place, rooms)
+    [line] = await in_child(CHILD, what, place, rooms, ends_with=-signal.SIGKILL if what == "kill" else 0)
     return {f"{what}_active": line.pop("active")} | line
 
 
