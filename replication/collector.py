@@ -13,6 +13,7 @@ import trio
 from actors import Position, RoomName, Source
 from replication.batch import Drain
 from replication.limits import (
+    BACKLOG_ENTRIES_MIN,
     BATCH_BYTES_MAX,
     BATCH_IDLE_MAX,
     BATCH_RESYNCS_MAX,
@@ -50,6 +51,7 @@ class Collected:
 
     batches: list[list[tuple[Dirty, Drain]]] = field(default_factory=list[list[tuple[Dirty, Drain]]])
     resyncs: list[tuple[Dirty, Reason]] = field(default_factory=list[tuple[Dirty, Reason]])
+    backlogs: list[tuple[Dirty, Mark]] = field(default_factory=list[tuple[Dirty, Mark]])
     rows: int = 0
     bytes: int = 0
     idle: int = 0
@@ -58,7 +60,7 @@ class Collected:
     @property
     def full(self) -> bool:
         rows = self.rows >= BATCH_ROWS_MAX * self.times or self.bytes >= BATCH_BYTES_MAX * self.times
-        return rows or len(self.resyncs) >= BATCH_RESYNCS_MAX or self.idle >= BATCH_IDLE_MAX
+        return rows or bool(self.backlogs) or len(self.resyncs) >= BATCH_RESYNCS_MAX or self.idle >= BATCH_IDLE_MAX
 
     def room_for(self, rows: int) -> bool:
         """A room larger than the cap goes alone: it is never split (rule 27), and it holds up nobody else's rows."""
@@ -214,6 +216,9 @@ class Collector:
     async def _collect_room(self, dirty: Dirty, mark: Mark | None, collected: Collected) -> None:
         if mark is not None and mark.settled and mark.position == dirty.position:
             self._up_to_date(dirty, mark)
+            return
+        if mark is not None and mark.settled and dirty.position and dirty.position.seq - mark.position.seq > BACKLOG_ENTRIES_MIN:
+            collected.backlogs.append((dirty, mark))
             return
         try:
             changes = await dirty.source.collect(mark.position.seq if mark else 0)

@@ -6,6 +6,9 @@ MIB = 1024 * KIB
 WINDOW_SECONDS = 0.05  # from a room's first change to the cut: p99 lag 65 ms at 5,000 rows/s; 20 ms costs 4 µs more CPU a row
 BATCH_ROWS_MAX = 2_000  # the apply cost per row stops falling between 500 and 1,000 rows
 BATCH_BYTES_MAX = 256 * KIB  # what a batch holds in memory, and how long its transaction keeps other writers of the replica out
+BACKLOG_ENTRIES_MIN = (
+    4_000  # of one room: from here on SQLite applies them from the room's file; below, Python folds them into a batch
+)
 BATCH_RESYNCS_MAX = 20  # at about 1 ms each: an initial sync of 10,000 rooms never holds back a live room for longer than that
 BATCH_IDLE_MAX = 200  # rooms looked at without finding a row, 0.1 to 1 ms each: the rows of others do not wait for more
 BEHIND_SECONDS = 1.0  # the oldest change is older: freshness is lost anyway, so catch up

@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 from actors import Position, ReplicationLate, RoomName, Rooms, RoomsError, Source
+from replication.backlog import apply_backlog
 from replication.batch import Applied, Drain, RowsRefused, apply
 from replication.candidates import behind
 from replication.collector import Collector, Dirty
@@ -33,7 +34,7 @@ from replication.limits import (
     RETRY_SECONDS_MAX,
 )
 from replication.replica import REPLICA_ERRORS, ReplicaRefused, SQLiteReplica
-from replication.resync import RoomUnreadable, resync
+from replication.resync import RoomUnreadable, Unfit, resync
 from replication.standing import Mark, Reason
 from replication.status import ReplicaStatus, Tally
 
@@ -186,9 +187,11 @@ class Replicator:
         collected = await collector.collect(ready, self._marks)
         for batch in collected.batches:
             await self._apply(running, batch)
+        for dirty, mark in collected.backlogs:
+            await self._apply_backlog(running, dirty, mark)
         for dirty, reason in collected.resyncs:
             await self._resync(running, dirty, reason)
-        if not collected.batches and not collected.resyncs:
+        if not (collected.batches or collected.backlogs or collected.resyncs):
             self._live()  # nothing was asked of the replica, and it is open
         self._progress.unpark_all()
 
@@ -245,6 +248,29 @@ class Replicator:
                 logger.info("%s: schema changed: %s", dirty.name, outcome.detail)
                 await self._resync(running, dirty, "schema")
 
+    async def _apply_backlog(self, running: "Running", dirty: Dirty, after: Mark) -> None:
+        """A room with a long outbox, alone. It stays dirty, as after a resync."""
+        try:
+            now = running.rooms.doors.wall_clock()
+            advanced = await apply_backlog(running.threads, running.file, dirty.source, after, now)
+        except Unfit as unfit:
+            if unfit.reason is not None:
+                await self._resync(running, dirty, unfit.reason)
+                return
+            self._marks[dirty.name] = unfit.mark
+            running.collector.again(dirty)
+        except RowsRefused as refusal:
+            self._park(running, dirty, str(refusal))
+        except (RoomsError, RoomUnreadable) as error:
+            self._throw_out(running, dirty, error)
+        else:
+            self._tally.batches += 1
+            self._tally.rows += advanced.rows
+            self._tally.last_batch = advanced.batch
+            self._tally.lags.append(trio.current_time() - dirty.since)
+            self._tally.parked.pop(dirty.name, None)
+            self._copied(running, dirty, advanced.mark)
+
     async def _resync(self, running: "Running", dirty: Dirty, reason: Reason) -> None:
         """Copy a room whole. It stays dirty: the next collect catches up with what it changed meanwhile, and settles it."""
         now = trio.current_time()
@@ -265,8 +291,13 @@ class Replicator:
         except (RoomsError, RoomUnreadable) as error:
             self._throw_out(running, dirty, error)
             return
-        self._live()
         self._tally.resynced(dirty.name, reason)
+        self._copied(running, dirty, mark)
+
+    def _copied(self, running: "Running", dirty: Dirty, mark: Mark) -> None:
+        """The room's file was read at `mark`; the next collect catches up with what came meanwhile, and settles it."""
+        self._live()
+        self._tally.wal(running.file.wal_bytes)
         self._marks[dirty.name] = mark
         dirty.source.acknowledge(mark.position.seq)
         dirty.entries, dirty.failures, dirty.trouble = 0, 0, None

@@ -1,8 +1,11 @@
-"""A resync: one room's rows made again from the room's file, in one transaction of the replica.
+"""A resync: one room's rows made again from the room's file, in one transaction of the replica. Also the frame of everything
+that is read so (see backlog).
 
 The file is attached read-only and everything, the watermark included, comes from one snapshot of it. What the snapshot shows may
 not be durable yet, so the replica commits only when the room's newest commit at that moment is (rule 26).
 """
+
+from collections.abc import Callable
 
 import apsw
 import trio
@@ -12,11 +15,23 @@ from replication.batch import refused
 from replication.file import ReplicaFile
 from replication.replica import REPLICA_ERRORS, ReplicaGone
 from replication.shape import ROOM, quoted
-from replication.standing import Mark
+from replication.standing import Mark, Reason
+
+Write = Callable[[ReplicaFile, RoomCopy, Position, float], Mark]
+"""Writes rows from the attached file, whose snapshot stands at the position; returns the mark that it has written, too."""
 
 
 class RoomUnreadable(Exception):
     """The room's file cannot be read; the replica is as it was."""
+
+
+class Unfit(Exception):
+    """The replica does not stand where what was to be written begins. Nothing was applied."""
+
+    def __init__(self, reason: Reason | None, mark: Mark | None) -> None:
+        super().__init__(reason or "moved")
+        self.reason: Reason | None = reason  # of the resync that is needed; None: begin again from `mark`
+        self.mark = mark
 
 
 async def resync(threads: Threads, file: ReplicaFile, source: Source, now: float, *, rewound: bool) -> Mark:
@@ -29,12 +44,19 @@ async def resync(threads: Threads, file: ReplicaFile, source: Source, now: float
       RoomUnreadable, RowsRefused, RoomUnfit, RoomLocked: this room cannot be copied now; nothing was applied.
       apsw.Error, ReplicaGone: the replica is in trouble.
     """
+    return await from_file(threads, file, source, _replace, now, rewound=rewound)
+
+
+async def from_file(
+    threads: Threads, file: ReplicaFile, source: Source, write: Write, now: float, *, rewound: bool = False
+) -> Mark:
+    """Let SQLite write rows of the replica from a room's file, and commit when they are durable there. Raises as `resync`."""
     async with source.copy() as copy:
         if rewound:
             source.rewound()
         done = False
         try:
-            mark = await threads.run(_write, file, copy, now)
+            mark = await threads.run(_write, file, copy, write, now)
             await copy.commit_now().durable()
             await threads.run(file.commit)
             done = True
@@ -44,17 +66,17 @@ async def resync(threads: Threads, file: ReplicaFile, source: Source, now: float
     return mark
 
 
-def _write(file: ReplicaFile, copy: RoomCopy, now: float) -> Mark:
+def _write(file: ReplicaFile, copy: RoomCopy, write: Write, now: float) -> Mark:
     try:
         _attach(file, copy)
         file.begin()
         position = _position(file, copy)
-        return _replace(file, copy, position, now)
+        return write(file, copy, position, now)
     except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
         if _room_is_sound(file):
             raise
         raise RoomUnreadable(f"{copy.path}: {error}") from error
-    except (RoomUnreadable, *REPLICA_ERRORS):
+    except (Unfit, RoomUnreadable, *REPLICA_ERRORS):
         raise
     except Exception as error:
         raise refused(file, error) from error
