@@ -116,6 +116,11 @@ class Disk:
             file.flush()
             self.sync_data(file.fileno())
 
+    def replace_unsynced(self, path: Path, aside: Path, content: bytes) -> None:
+        """For what is worth nothing after a crash: a reader sees the old content or the new one, never half."""
+        aside.write_bytes(content)
+        aside.replace(path)
+
     def read(self, path: Path) -> bytes:
         return path.read_bytes()
 

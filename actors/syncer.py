@@ -47,6 +47,7 @@ class Syncer:
         self._returned = trio.lowlevel.ParkingLot()  # rooms that close wait here for a round that uses their descriptors
         self._wakeup = Wakeup()
         self.rounds = 0
+        self.commits = 0  # of rooms, certified by rounds
         self.failures = 0  # of syncfs
 
     # -- what rooms tell it -----------------------------------------------------------------------------------------
@@ -90,6 +91,7 @@ class Syncer:
             target.sync_failed(error)
         for target, count in noted:
             if target not in failed:
+                self.commits += count - target.gate.durable
                 target.certified(count)
         if self._catalog.wants_checkpoint:
             await self._checkpoint_catalog()

@@ -4,12 +4,13 @@ import logging
 import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 
 import actors
 from actors import Actor, Doors, Limits, NoFollower
 from durable_rooms.signals import Termination
+from durable_rooms.status_file import StatusFile
 from replication import ReplicaStatus, Replicator, SQLiteReplica
 
 logger = logging.getLogger("durable_rooms")
@@ -57,13 +58,13 @@ class Runtime(actors.Runtime):
     def status(self) -> Status:
         status = super().status()
         return Status(
-            rooms_open=status.rooms_open,
-            rounds=status.rounds,
-            rooms_broken=status.rooms_broken,
-            stalls=status.stalls,
-            last_stall=status.last_stall,
+            **{field.name: getattr(status, field.name) for field in fields(status)},
             replicas=tuple(replicator.status() for replicator in self._replicators),
         )
+
+    def keep_status(self) -> None:
+        """Write the status file from now to the stop."""
+        self._nursery.start_soon(StatusFile(self).run)
 
 
 @asynccontextmanager
@@ -90,6 +91,7 @@ async def open_runtime(
     `drain_seconds_max`), closes every room, and logs in one line what was left. See `Runtime.until_terminated` for services.
     """
     async with open_with_doors(path, actors, replicas=replicas, limits=limits, doors=Doors()) as runtime:
+        runtime.keep_status()
         yield runtime
 
 

@@ -12,7 +12,10 @@ from typing import Annotated
 import typer
 
 from durable_rooms.cli.demo import demo_command
+from durable_rooms.cli.rooms import rooms_command
+from durable_rooms.cli.status import status_command
 from durable_rooms.cli.verify import verify_command
+from durable_rooms.inspect import Selection
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -114,3 +117,44 @@ def verify(
     """
     with interruptible():
         raise typer.Exit(verify_command(data, replica, as_json=as_json))
+
+
+PresentArgument = Annotated[Path, typer.Argument(metavar="DATA", help="A data directory; a process may be running on it.")]
+
+
+@app.command(short_help="List the rooms of a data directory.")
+def rooms(
+    data: PresentArgument,
+    actor: Annotated[str | None, typer.Option(metavar="CLASS", help="Only rooms of this class.")] = None,
+    prefix: Annotated[str, typer.Option(metavar="P", help="Only rooms whose id begins so.")] = "",
+    after: Annotated[str, typer.Option(metavar="ID", help="Only rooms behind this id, in the order of the list.")] = "",
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many; else all.")] = None,
+    sick: Annotated[bool, typer.Option("--sick", help="Only rooms whose file was found damaged.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line and room, and nothing else.")] = False,
+) -> None:
+    """List the rooms of a data directory as its catalog has them, by class and id. Opens no room.
+
+    Reads only; works beside a running process. Of a room in memory it tells what was so at its last first write.
+
+    Exit code 0: listed. 2: not a data directory.
+    """
+    with interruptible():
+        selection = Selection(actor=actor, prefix=prefix, after=after, limit=limit, sick=sick)
+        raise typer.Exit(rooms_command(data, selection, as_json=as_json))
+
+
+@app.command(short_help="Say how a data directory and the process on it are doing.")
+def status(
+    data: PresentArgument,
+    replica: Annotated[Path | None, typer.Option(metavar="FILE", help="The replica, if the process has it elsewhere.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every second, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object; with --watch one a line and second.")] = False,
+) -> None:
+    """Say how a data directory and the process on it are doing: rooms, replica, WALs, disk, and what needs a person.
+
+    Reads only; works beside a running process, whose figures come from DATA/status.json.
+
+    Exit code 0: all is well. 1: something needs a person; it is told. 2: not a data directory. 130: Ctrl-C.
+    """
+    with interruptible():
+        raise typer.Exit(status_command(data, replica, watch=watch, as_json=as_json))

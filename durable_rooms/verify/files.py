@@ -5,12 +5,18 @@ Nothing here writes or leaves a file behind on purpose, and nothing here uses th
 
 import os
 import sqlite3
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 BUSY_SECONDS = 5.0
+MOVED_SECONDS = 5.0  # how long a file may be opened and closed under our eyes before we give up on it
+RETRY_SECONDS = 0.02
+
+T = TypeVar("T")
 
 
 class FileMoved(Exception):
@@ -54,6 +60,22 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
         raise FileMoved(str(path))
 
 
+def held_still(read: Callable[[], T]) -> T:
+    """Run a reading again until nothing moved under it.
+
+    Raises:
+      Unreadable: what `read` raises; or a file did not hold still for long enough.
+    """
+    deadline = time.monotonic() + MOVED_SECONDS
+    while True:
+        try:
+            return read()
+        except FileMoved as moved:
+            if time.monotonic() > deadline:
+                raise Unreadable(f"{moved} did not hold still for long enough to be read") from moved
+            time.sleep(RETRY_SECONDS)
+
+
 def wal_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
@@ -74,6 +96,10 @@ def quoted(name: str) -> str:
 def columns(connection: sqlite3.Connection, table: str) -> list[tuple[str, int]]:
     """The columns of a table or view in order, generated ones too, each with its place in the primary key (0: not in it)."""
     return [(row[1], row[5]) for row in connection.execute(f"PRAGMA table_xinfo({quoted(table)})")]
+
+
+def has(connection: sqlite3.Connection, table: str) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is not None
 
 
 def owner(data: Path) -> int | None:

@@ -8,7 +8,7 @@ import sqlite3
 from typing import NamedTuple
 
 from durable_rooms.verify.compare import Pair, Row, SQLValue, unequal
-from durable_rooms.verify.files import columns, quoted
+from durable_rooms.verify.files import columns, has, quoted
 from durable_rooms.verify.report import Difference, RoomEntry, RoomResult
 
 
@@ -81,10 +81,6 @@ def compare_table(
 
 
 # -- the room's side ------------------------------------------------------------------------------------------------
-def has(connection: sqlite3.Connection, table: str) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is not None
-
-
 def room_position(source: sqlite3.Connection) -> int:
     if not has(source, "_outbox"):
         return 0  # a room in its first moment

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from durable_rooms.verify.files import FileMoved, Unreadable, owner, reading
+from durable_rooms.verify.files import MOVED_SECONDS, RETRY_SECONDS, FileMoved, Unreadable, held_still, owner, reading
 from durable_rooms.verify.report import Difference, Report, RoomEntry, RoomResult
 from durable_rooms.verify.room import compare_room, leftovers
 
 PATIENCE_SECONDS = 20.0  # in all, so that a thousand busy rooms do not take an hour
 ROOM_PATIENCE_SECONDS = 1.0  # twenty windows of the replicator: a room that is still ahead then is not just between two batches
-RETRY_SECONDS = 0.02
-MOVED_SECONDS = 5.0  # how long a file may be opened and closed under our eyes before we give up on it
 
 T = TypeVar("T")
 Progress = Callable[[Report, int], None]
@@ -89,17 +87,15 @@ def settled(path: Path, read: Callable[[sqlite3.Connection], T]) -> T:
     Raises:
       NotADataDirectory: it is not a file of ours, or cannot be read.
     """
-    deadline = time.monotonic() + MOVED_SECONDS
-    while True:
-        try:
-            with reading(path) as connection:
-                return read(connection)
-        except FileMoved as error:
-            if time.monotonic() > deadline:
-                raise NotADataDirectory(f"{path} did not hold still for long enough to be read.") from error
-            time.sleep(RETRY_SECONDS)
-        except Unreadable as error:
-            raise NotADataDirectory(f"{path.parent} cannot be read: {error}.") from error
+
+    def once() -> T:
+        with reading(path) as connection:
+            return read(connection)
+
+    try:
+        return held_still(once)
+    except Unreadable as error:
+        raise NotADataDirectory(f"{path.parent} cannot be read: {error}.") from error
 
 
 def verify_room(data: Path, replica: Path, room: RoomEntry, patience: float) -> RoomResult:
