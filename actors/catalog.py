@@ -14,7 +14,7 @@ again from the room files (`rebuild`); nothing has to be believed that the rooms
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
@@ -151,17 +151,6 @@ class Catalog:
     def put(self, entry: Entry) -> None:
         """Change a row with the next round. The caller asks the syncer for one if a reply depends on it."""
         self._waiting[entry.name] = entry
-
-    def forget(self, name: RoomName) -> None:
-        """A room that was never durable and is gone: its row must not outlive it. With the next round, like `put`."""
-        self._waiting.pop(name, None)
-        internal(self._connection, "DELETE FROM rooms WHERE actor = ? AND id = ?", name)
-
-    def prove(self, name: RoomName) -> None:
-        """The room's birth is durable. A later write than its first round's (rule 9)."""
-        entry = self.get(name)
-        if entry is not None and not entry.proven:
-            self.put(replace(entry, proven=True))
 
     @contextmanager
     def writing(self) -> Generator[apsw.Connection]:

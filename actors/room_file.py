@@ -56,6 +56,7 @@ class RoomFile:
         self.lock = trio.Lock()  # checkpoint, close, re-home and read lane of this room exclude each other (rule 14)
         self._actor_class = actor_class
         self._house = house
+        self._entry: Entry | None = None  # the catalog's row, from the opening on: nobody else writes it
 
     async def open(self) -> Storage:
         """Open the room's file; another program's lock on it is waited for, a little."""
@@ -71,7 +72,7 @@ class RoomFile:
 
     async def _try_open(self) -> Storage:
         house = self._house
-        entry = house.catalog.get(self.name)
+        self._entry = entry = house.catalog.get(self.name)
         plan = RoomPlan(
             name=self.name,
             path=house.directory.room(self.name),
@@ -114,9 +115,9 @@ class RoomFile:
                     house.tidying.left(self.name)
             else:
                 await house.doors.threads.run(storage.close)
-        known = house.catalog.get(self.name) or self._new_entry()
+        known = self._entry or self._new_entry()
         if known.active or not known.proven or known.position != position or known.version != self._version:
-            house.catalog.put(
+            self._put(
                 replace(
                     known,
                     active=False,
@@ -145,23 +146,32 @@ class RoomFile:
             except (OSError, apsw.Error):
                 known = house.catalog.get(self.name)
                 if known is not None:
-                    house.catalog.put(replace(known, active=True))
+                    self._put(replace(known, active=True))
                 raise
 
     async def put_right(self, storage: Storage, *, broken: bool = True) -> None:
         """Close the file without a checkpoint and make what it holds durable before anybody reads it again (rules 8, 21)."""
-        known = self._house.catalog.get(self.name)
+        known = self._entry
         if broken and known is not None and not known.active:  # the next opening re-homes it, should that not succeed now
-            self._house.catalog.put(replace(known, active=True))
+            self._put(replace(known, active=True))
         async with self.lock:
             await self._house.doors.threads.run(_put_right, storage)
 
     def wrote(self, position: Position) -> None:
         """The first write of an activation: its row says so before the first reply (rule 17)."""
-        known = self._house.catalog.get(self.name)
+        known = self._entry
         if known is None or not known.active:
             known = known or self._new_entry()
-            self._house.catalog.put(replace(known, active=True, position=position, last_active=self._house.doors.wall_clock()))
+            self._put(replace(known, active=True, position=position, last_active=self._house.doors.wall_clock()))
+
+    def prove(self) -> None:
+        """The room's birth is durable. A later write than its first round's (rule 9)."""
+        if self._entry is not None and not self._entry.proven:
+            self._put(replace(self._entry, proven=True))
+
+    def _put(self, entry: Entry) -> None:
+        self._entry = entry
+        self._house.catalog.put(entry)
 
     def _new_entry(self) -> Entry:
         now = self._house.doors.wall_clock()

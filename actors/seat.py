@@ -177,7 +177,7 @@ class Seat:
         house.follower.changed(self.source, position, entries)
 
     def birth_durable(self) -> None:
-        self._house.catalog.prove(self.name)
+        self.file.prove()
 
     def broke(self, error: BaseException) -> None:
         self._house.broke(self, error)
