@@ -1,26 +1,34 @@
 """The candidates: which rooms to look at after the replica was opened. Runs in a worker thread."""
 
 from collections.abc import Callable, Generator, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from actors import Position, RoomName
 from replication.file import ReplicaFile
+from replication.limits import BACKLOG_ENTRIES_MIN
 
 Positions = Callable[[], Iterable[tuple[RoomName, Position, bool]]]
 
 _NO_MORE: tuple[tuple[str, str] | None, Position | None] = (None, None)
 
 
-def behind(file: ReplicaFile, positions: Positions) -> list[RoomName]:
+class Candidate(NamedTuple):
+    """A room to look at. `position`: where it stands at least, if that is a backlog from where the replica stands."""
+
+    name: RoomName
+    position: Position | None
+
+
+def behind(file: ReplicaFile, positions: Positions) -> list[Candidate]:
     """Active rooms, and those that stand elsewhere than the replica (rule 18), in the order of (actor, id).
 
-    Two streams beside each other: 3 µs a room, and nothing is kept but the names that are behind (150 bytes each). Rooms that
+    Two streams beside each other: 3 µs a room, and nothing is kept but the names that are behind (200 bytes each). Rooms that
     only the replica knows are passed over: an empty or rebuilt catalog must not empty the replica.
     """
     mine = _marked(file)
     at, there = next(mine, _NO_MORE)
     before: tuple[str, ...] = ()
-    found: list[RoomName] = []
+    found: list[Candidate] = []
     for name, position, active in positions():
         if name <= before:
             raise ValueError(f"positions are not in order: {name} comes after {RoomName(*before)}")
@@ -28,7 +36,8 @@ def behind(file: ReplicaFile, positions: Positions) -> list[RoomName]:
         while at is not None and at < name:
             at, there = next(mine, _NO_MORE)
         if active or at != name or there != position:
-            found.append(name)
+            long = at == name and there is not None and position.seq - there.seq > BACKLOG_ENTRIES_MIN
+            found.append(Candidate(name, position if long else None))
     return found
 
 

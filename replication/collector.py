@@ -108,9 +108,9 @@ class Collector:
         if self._over(self._entries):
             self._bell.set()
 
-    def candidate(self, source: Source) -> None:
+    def candidate(self, source: Source, position: Position | None) -> None:
         """A room that may have changed before this process looked; it counts as older than everything that was told."""
-        self.again(Dirty(source, source.name, 0, trio.current_time()))
+        self.again(Dirty(source, source.name, 0, trio.current_time(), position))
 
     def candidates(self) -> int:
         """How many wait to be looked at now."""

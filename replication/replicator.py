@@ -18,7 +18,7 @@ import trio
 from actors import Position, ReplicationLate, RoomName, Rooms, RoomsError, Source
 from replication.backlog import apply_backlog
 from replication.batch import Applied, Drain, RowsRefused, apply
-from replication.candidates import behind
+from replication.candidates import Candidate, behind
 from replication.collector import Collector, Dirty
 from replication.file import ReplicaFile
 from replication.house import House
@@ -52,7 +52,7 @@ class Replicator:
         self._resynced: dict[RoomName, float] = {}
         self._failures = 0
         self._compared = False  # the candidates of the start are known
-        self._candidates: deque[RoomName] = deque()  # those that the collector has not got yet; about 150 bytes each
+        self._candidates: deque[Candidate] = deque()  # those that the collector has not got yet; about 200 bytes each
         self._running: Running | None = None
         self._early: list[tuple[Source, Position, int]] = []
 
@@ -200,7 +200,8 @@ class Replicator:
         if not self._candidates:
             return
         for _ in range(min(len(self._candidates), CANDIDATES_MAX - running.collector.candidates())):
-            running.collector.candidate(running.rooms.source(self._candidates.popleft()))
+            name, position = self._candidates.popleft()
+            running.collector.candidate(running.rooms.source(name), position)
 
     async def _read_marks(self, running: "Running", ready: Sequence[Dirty]) -> None:
         if len(self._marks) > MARKS_CACHED_MAX:
@@ -269,6 +270,7 @@ class Replicator:
             self._tally.last_batch = advanced.batch
             self._tally.lags.append(trio.current_time() - dirty.since)
             self._tally.parked.pop(dirty.name, None)
+            dirty.position = None  # a candidate's comes from the catalog, which may lag behind the room
             self._copied(running, dirty, advanced.mark)
 
     async def _resync(self, running: "Running", dirty: Dirty, reason: Reason) -> None:

@@ -11,6 +11,7 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import replication.candidates
 import replication.collector
 from actors import Column, Position, RoomCopy, Table
 from replication.backlog import _advance, statements
@@ -112,6 +113,22 @@ async def test_rule_28_a_backlog_with_a_gap_is_a_resync(
         await replicator.replicated()
         assert replicator.status().resyncs == {"gap": 1}
         assert_equal(rooms, replica)
+
+
+async def test_a_backlog_of_a_former_process_goes_the_same_way(
+    rooms: FakeRooms, replica: Path, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replication.candidates, "BACKLOG_ENTRIES_MIN", 10)
+    a, b = rooms.room("a", active=True), rooms.room("b")
+    async with follow() as replicator:
+        await replicator.replicated()
+    a.post(50)
+    b.post(3)
+    a.log.clear()
+    async with follow() as replicator:
+        await replicator.replicated()
+        assert_equal(rooms, replica)
+    assert a.log == [f"durable {a.committed}", f"collect {a.seq}", f"durable {a.committed}"]  # no row by way of Python
 
 
 def test_rule_32_a_backlog_goes_only_onto_the_mark_it_was_judged_by(rooms: FakeRooms, replica: Path) -> None:
