@@ -24,7 +24,7 @@ TARGETS = {
     "catch_up": 2,
     "new_rooms": 1,
     "wake": 1,
-    "memory": 3,
+    "memory": 1,
     "start": 2,
     "churn": 2,
     "checkpoint_stall": 1,
