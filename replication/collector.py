@@ -24,8 +24,9 @@ from replication.limits import (
     ROOM_RETRY_SECONDS_FIRST,
     ROOM_RETRY_SECONDS_MAX,
     SLICE_ROOMS_MAX,
+    SLICE_SECONDS,
     SLICE_SECONDS_MAX,
-    SLICE_SHARE_MAX,
+    SLICE_SHARE,
 )
 from replication.standing import Mark, Reason, judge
 
@@ -195,7 +196,7 @@ class Collector:
 
     async def collect(self, ready: list[Dirty], marks: Mapping[RoomName, Mark | None]) -> Collected:
         """Read rooms one after another until the batch is full, then wait until all that was read is durable (rule 26)."""
-        slice_began, slice_rooms, slice_seconds = trio.current_time(), 0, SLICE_SECONDS_MAX
+        slice_began, slice_rooms, slice_seconds = trio.current_time(), 0, SLICE_SECONDS
         behind = any(dirty.since < slice_began - BEHIND_SECONDS for dirty in ready)
         collected = Collected(times=BEHIND_TIMES if behind else 1)
         for dirty in ready:
@@ -208,7 +209,7 @@ class Collector:
             if slice_rooms >= SLICE_ROOMS_MAX or now - slice_began >= slice_seconds:
                 await trio.lowlevel.checkpoint()  # rooms are read on the loop: let calls run in between
                 slice_began, slice_rooms = trio.current_time(), 0
-                slice_seconds = max(SLICE_SECONDS_MAX, (slice_began - now) * SLICE_SHARE_MAX)
+                slice_seconds = min(SLICE_SECONDS_MAX, max(SLICE_SECONDS, (slice_began - now) * SLICE_SHARE))
         for index, batch in enumerate(collected.batches):
             collected.batches[index] = [part for part in batch if await self._durable(*part)]
         return collected

@@ -6,19 +6,14 @@ MIB = 1024 * KIB
 WINDOW_SECONDS = 0.05  # from a room's first change to the cut: p99 lag 65 ms at 5,000 rows/s; 20 ms costs 4 µs more CPU a row
 BATCH_ROWS_MAX = 2_000  # the apply cost per row stops falling between 500 and 1,000 rows
 BATCH_BYTES_MAX = 256 * KIB  # what a batch holds in memory, and how long its transaction keeps other writers of the replica out
-BACKLOG_ENTRIES_MIN = (
-    4_000  # of one room: from here on SQLite applies them from the room's file; below, Python folds them into a batch
-)
+BACKLOG_ENTRIES_MIN = 4_000  # of one room: beyond this SQLite applies them from the room's file; below, Python folds them
 BATCH_RESYNCS_MAX = 20  # at about 1 ms each: an initial sync of 10,000 rooms never holds back a live room for longer than that
 BATCH_IDLE_MAX = 200  # rooms looked at without finding a row, 0.1 to 1 ms each: the rows of others do not wait for more
 BEHIND_SECONDS = 1.0  # the oldest change is older: freshness is lost anyway, so catch up
-BEHIND_TIMES = (
-    8  # then a batch may be so many times as large: under load each hop to a thread costs a round of the loop, 10 to 50 ms
-)
-SLICE_SECONDS_MAX = 0.001  # of collecting before calls run: one checkpoint a room would cost a round of a busy loop each
-SLICE_SHARE_MAX = (
-    0.25  # of the last round of the loop, if that is more: under full load collecting gets a fifth of it, not nothing
-)
+BEHIND_TIMES = 8  # then a batch may be so many times as large: under load a hop to a thread costs a round of the loop, 10-50 ms
+SLICE_SECONDS = 0.001  # of collecting before calls run: one checkpoint a room would cost a round of a busy loop each
+SLICE_SHARE = 0.25  # of the last round of the loop, if that is more: under full load collecting gets a fifth of it
+SLICE_SECONDS_MAX = 0.010  # but no call waits longer for it
 SLICE_ROOMS_MAX = 32  # the same where the clock stands still, under test
 CANDIDATES_MAX = 1_000  # of the start, with the collector at once: it looks through all that wait at each cut, 0.3 µs each
 CANDIDATE_SECONDS_MAX = 1.0  # how long a candidate of the start lets rooms with news go first

@@ -20,8 +20,8 @@ class ReplicaStatus:
     """A replica at one moment. A rising `lag_seconds` is the one figure to put an alarm on.
 
     Attributes:
-      state: "starting" (not opened yet), "live", "retrying" (in trouble, see last_error), "refused" (the file is not a replica, or
-        another runtime writes it).
+      state: "starting" (not opened yet), "live", "retrying" (in trouble, see last_error), "refused" (the file is not a
+        replica, or another runtime writes it).
       lag_seconds: age of the oldest change that is not in the replica; 0.0 when everything is.
       lag_rooms: rooms with changes that are not in the replica, and after a start those that may have some.
       lag_entries: outbox entries that are not in the replica, as far as rooms reported them.
