@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from durable_rooms.cli.demo import demo_command
+from durable_rooms.cli.doctor import doctor_command
 from durable_rooms.cli.rooms import rooms_command
 from durable_rooms.cli.status import status_command
 from durable_rooms.cli.verify import verify_command
@@ -158,3 +159,18 @@ def status(
     """
     with interruptible():
         raise typer.Exit(status_command(data, replica, watch=watch, as_json=as_json))
+
+
+@app.command(short_help="Say whether this machine and this place can keep promises.")
+def doctor(
+    data: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="A data directory, or where one shall be.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Look at Python, SQLite, limits, file system, sync latency and an existing data directory; say what each finding means.
+
+    Tries things out in a temporary directory of its own inside DATA, for about 3 seconds; safe beside a running process.
+
+    Exit code 0: no problem. 1: a problem; what to do is told. 2: bad usage. 130: Ctrl-C.
+    """
+    with interruptible():
+        raise typer.Exit(doctor_command(data, as_json=as_json))
