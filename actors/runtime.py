@@ -34,6 +34,7 @@ from actors.watchdog import Stall, Watchdog
 
 A = TypeVar("A", bound=Actor)
 
+CHECKPOINTS_MAX = 2  # rooms at once, at 2 to 5 ms each; with 16 the loop's own writes waited 15 ms for the file system's journal
 BROKEN_WINDOW_SECONDS = 60.0  # see Limits.broken_rooms_max
 
 logger = logging.getLogger("durable_rooms.actors")
@@ -89,6 +90,7 @@ class Runtime:
         self._classes = actor_classes(actors)
         self._seats: dict[RoomName, Seat] = {}
         self._residents: Residents[Seat] = Residents(limits.open_rooms_max)
+        self.checkpoints = trio.Semaphore(CHECKPOINTS_MAX)
         self.stopping = False
         self.left: Left | None = None  # after an orderly stop
         self._admitting = False

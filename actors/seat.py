@@ -29,6 +29,7 @@ class House(Records, Protocol):
 
     follower: Follower
     watchdog: Watchdog
+    checkpoints: trio.Semaphore
     stopping: bool
 
     async def take_place(self, seat: "Seat") -> None:
@@ -51,6 +52,7 @@ class Seat:
         self.mailbox = Mailbox(house.limits, str(name))
         self.file = RoomFile(name, actor_class, house)
         self.lock = self.file.lock
+        self.checkpoints = house.checkpoints
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
         self.source = house.source(name)
