@@ -204,7 +204,8 @@ def wals(ground: Ground) -> str:
 
 
 def disk(found: Overview) -> str:
-    floor = found.live.limits.get("free_bytes_min") if found.live is not None else None
+    limits: Mapping[str, Any] = found.live.limits if found.live is not None else {}
+    floor = next((value for name, value in limits.items() if name.startswith("free_bytes")), None)
     below = f", writes are refused below {size(floor)}" if isinstance(floor, int) else ""
     return f"{size(found.free_bytes)} free of {size(found.disk_bytes)}{below}"
 

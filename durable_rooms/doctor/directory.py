@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from durable_rooms.doctor.finding import Finding, notice, ok, problem
+from durable_rooms.doctor.place import PROBE_PREFIX
 from durable_rooms.inspect import NotADataDirectory, Selection, rooms
 from durable_rooms.inspect.place import running
 from durable_rooms.verify.files import Unreadable, held_still, reading
@@ -147,6 +148,7 @@ def leftovers(data: Path, pid: int | None) -> Iterator[Finding]:
         copies = [
             name for folder in (data, *folders(data)) for name in having(folder, ".rehome", "catalog.db.rebuilt", ".json.new")
         ]
+        copies += [name for name in os.listdir(data) if name.startswith(PROBE_PREFIX)]
         if copies:
             yield notice(
                 "copies", counted(len(copies), "file"), "Half-made, by a process that was killed.", "They may be removed."

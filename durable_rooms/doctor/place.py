@@ -12,6 +12,7 @@ from durable_rooms.doctor.finding import Finding, notice, ok, problem
 from durable_rooms.doctor.mount import Mount
 from durable_rooms.inspect.words import size
 
+PROBE_PREFIX = ".durable-rooms-doctor-"  # of the directories in which we try things out
 GIB = 1024**3
 FREE_BYTES_MIN = 1 * GIB  # below this somebody should look; a WAL of each of 1,000 rooms may grow to 4 MiB
 FREE_FILES_MIN = 10_000  # a room needs one, and two more while it is open
