@@ -3,9 +3,11 @@
 Looked at once a second and written when a figure has changed, every 5 s otherwise, as a sign of life. Written aside and renamed,
 so that a reader never sees half of it, and never synced: after a crash it is worth nothing but its age. Removed at a clean stop.
 
-    {"format": 1, "pid": …, "started": …, "written": …, "commits_per_second": …, "rounds_per_second": …, "status": …, "limits": …}
+    {"format": 1, "pid": …, "started": …, "written": …, "failure": null, "commits_per_second": …, "rounds_per_second": …,
+     "status": {…}, "limits": {…}}
 
-`status` and `limits` are the runtime's own dataclasses, field by field: what is added there is added here.
+`failure` is why a runtime that stopped itself did so. `status` and `limits` are the runtime's own dataclasses, field by field:
+what is added there is added here.
 """
 
 import json
@@ -47,9 +49,16 @@ class StatusFile:
                 await self._look()
                 await trio.sleep(PERIOD_SECONDS)
         finally:
-            if self._runtime.failure is None:  # else the last words stay
-                with trio.CancelScope(shield=True):
-                    await self._runtime.doors.threads.run(self._remove)
+            with trio.CancelScope(shield=True):
+                await self._end()
+
+    async def _end(self) -> None:
+        """After a failure the last words stay, and say why."""
+        threads, failure = self._runtime.doors.threads, self._runtime.failure
+        if failure is None:
+            await threads.run(self._remove)
+        else:
+            await threads.run(self._write, self._said(self._figures(trio.current_time()), failure=str(failure)))
 
     async def _look(self) -> None:
         """Write what has changed."""
@@ -60,9 +69,11 @@ class StatusFile:
             if before == figures and now - at < HEARTBEAT_SECONDS:
                 return
         self._written = now, figures
-        clock = self._runtime.doors.wall_clock()
-        said = {"format": FORMAT, "pid": os.getpid(), "started": self._started, "written": clock, **figures}
-        await self._runtime.doors.threads.run(self._write, json.dumps(said).encode())
+        await self._runtime.doors.threads.run(self._write, self._said(figures))
+
+    def _said(self, figures: Mapping[str, Any], *, failure: str | None = None) -> bytes:
+        about = {"format": FORMAT, "pid": os.getpid(), "started": self._started, "written": self._runtime.doors.wall_clock()}
+        return json.dumps({**about, "failure": failure, **figures}).encode()
 
     def _figures(self, now: float) -> dict[str, Any]:
         status = self._runtime.status()

@@ -33,6 +33,7 @@ class Column:
 def rooms_command(data: Path, selection: Selection, *, as_json: bool) -> int:
     """Returns the exit code."""
     try:
+        of_text(selection)
         if selection.after and selection.actor is None:
             selection = of_only_class(data, selection)
         found = rooms(data, selection)
@@ -41,20 +42,27 @@ def rooms_command(data: Path, selection: Selection, *, as_json: bool) -> int:
                 print(json.dumps(asdict(room)))
         else:
             show(data, selection, found)
-    except (NotADataDirectory, ClassWanted) as error:
+    except (NotADataDirectory, SelectionUnfit) as error:
         print(f"durable-rooms rooms: {error}", file=sys.stderr)
         return WRONG
     return FINE
 
 
-class ClassWanted(Exception):
-    """An id alone does not say which room."""
+class SelectionUnfit(Exception):
+    """It does not say which rooms."""
+
+
+def of_text(selection: Selection) -> None:
+    """An argument of a shell may be any bytes."""
+    for text in (selection.actor or "", selection.prefix, selection.after):
+        if any("\ud800" <= one <= "\udfff" for one in text):
+            raise SelectionUnfit(f"{shown(text)} is not UTF-8, and every id is.")
 
 
 def of_only_class(data: Path, selection: Selection) -> Selection:
     classes = [one.actor for one in sums(data)]
     if len(classes) > 1:
-        raise ClassWanted(f"--after needs --actor, since there are several classes here: {', '.join(map(shown, classes))}.")
+        raise SelectionUnfit(f"--after needs --actor, since there are several classes here: {', '.join(map(shown, classes))}.")
     return replace(selection, actor=classes[0] if classes else "")
 
 

@@ -19,6 +19,7 @@ class Live:
 
     Attributes:
       age_seconds: since it was written; a process without news writes one every 5 s.
+      failure: why the runtime stopped itself, if it did.
       figures: the runtime's Status as JSON has it; fields differ by version.
       limits: the process's Limits, likewise.
     """
@@ -27,6 +28,7 @@ class Live:
     started: float
     written: float
     age_seconds: float
+    failure: str | None
     commits_per_second: float
     rounds_per_second: float
     figures: Mapping[str, Any]
@@ -65,6 +67,7 @@ def of(said: Mapping[str, Any]) -> Live:
         started=number(said, "started"),
         written=written,
         age_seconds=max(0.0, time.time() - written),
+        failure=failure if isinstance(failure := said.get("failure"), str) else None,
         commits_per_second=number(said, "commits_per_second"),
         rounds_per_second=number(said, "rounds_per_second"),
         figures=mapping(said.get("status")),

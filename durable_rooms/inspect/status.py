@@ -147,11 +147,13 @@ def attention(found: Overview) -> list[str]:
     """Each a sentence that says what to do."""
     said: list[str] = []
     if found.last_stop == "unclean":
-        said.append("The last process here was killed or crashed, and none runs. Start it again; nothing acknowledged is lost.")
+        why = found.last_words.failure if found.last_words is not None else None
+        end = f"stopped itself ({why})" if why is not None else "was killed or crashed"
+        said.append(f"The last process here {end}, and none runs. Start it again; nothing acknowledged is lost.")
     if found.running is not None and found.live is None and (found.since or 0) < time.time() - LATE_SECONDS:
         said.append(
-            f"Process {found.running} holds the directory but writes no status here: it cannot (its log says why), or the number "
-            "is another process's by now."
+            f"Process {found.running} holds the directory but writes no status here: it is still starting, it cannot "
+            "(its log says why), or the number is another process's by now."
         )
     if found.live is not None:
         said += trouble(found.live)

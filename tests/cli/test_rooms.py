@@ -127,6 +127,10 @@ def test_what_is_no_data_directory_is_refused_with_exit_code_2(tmp_path: Path, n
     assert why in command("rooms", tmp_path / name, code=2).stderr
 
 
+def test_what_is_not_utf_8_is_refused_with_exit_code_2(data: Path):
+    assert "is not UTF-8" in command("rooms", data, "--prefix", b"\xff".decode("utf-8", "surrogateescape"), code=2).stderr
+
+
 def test_an_id_alone_says_nothing_where_there_are_several_classes(data: Path):
     assert "--actor" in command("rooms", data, "--after", "a1", code=2).stderr
 

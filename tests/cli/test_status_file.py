@@ -12,6 +12,7 @@ import trio
 from actors import Disk
 from actors.runtime import RuntimeStatus
 from durable_rooms import Actor, DiskFailed, Status
+from durable_rooms.inspect import ground, overview
 from durable_rooms.status_file import HEARTBEAT_SECONDS, STATUS_FILE, plain
 from durable_rooms.testing import TEST_TIME, open_test_runtime
 
@@ -109,7 +110,10 @@ async def test_its_last_words_stay_after_a_failure(autojump_clock: trio.abc.Cloc
             await trio.sleep(0.5)
             runtime.fail(DiskFailed("the disk is the problem"))
             await trio.sleep_forever()
-    assert told(tmp_path)["status"]["rooms_open"] == 0
+    assert told(tmp_path)["failure"] == "the disk is the problem"
+    found = overview(tmp_path, ground(tmp_path))
+    assert found.last_stop == "unclean"
+    assert "stopped itself (the disk is the problem)" in found.attention[0]
 
 
 async def test_it_is_never_synced(autojump_clock: trio.abc.Clock, tmp_path: Path):
