@@ -48,6 +48,7 @@ class Records(Protocol):
     schemas: Schemas
     templates: Templates
     tidying: Tidying
+    opening: trio.Lock  # a room is being opened on the loop
 
 
 class RoomFile:
@@ -88,7 +89,8 @@ class RoomFile:
         )
         failures = house.syncer.failures
         try:
-            storage = await house.doors.threads.run(open_room, house.doors.disk, plan, house.schemas)
+            brief = entry is not None and not plan.unclean and entry.version == self._version  # no re-home and no migration
+            storage = await self._run_opening(plan, brief=brief)
             storage.ask_itself = house.syncer.failures != failures
             house.tidying.opened(self.name)
             return storage
@@ -101,6 +103,16 @@ class RoomFile:
                 f"{self.name}: its file {plan.path} could not be opened ({error}). Nothing ran; other rooms are not affected.",
                 room=str(self.name),
             ) from error
+
+    async def _run_opening(self, plan: RoomPlan, *, brief: bool) -> Storage:
+        """On the loop where that is brief, but one room a pass of the loop; the others meanwhile in threads."""
+        house = self._house
+        job = (open_room, house.doors.disk, plan, house.schemas)
+        if not brief or house.opening.locked():
+            return await house.doors.threads.run(*job)
+        async with house.opening:
+            await trio.lowlevel.checkpoint()
+            return await house.doors.threads.run_brief(*job)
 
     async def close(self, storage: Storage, position: Position, *, hurried: bool) -> None:
         """Close a room that is durable and quiet (rule 5); in a hurry a short WAL stays behind for later.

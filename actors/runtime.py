@@ -90,6 +90,7 @@ class Runtime:
         self._classes = actor_classes(actors)
         self._seats: dict[RoomName, Seat] = {}
         self._residents: Residents[Seat] = Residents(limits.open_rooms_max)
+        self.opening = trio.Lock()
         self.checkpoints = trio.Semaphore(CHECKPOINTS_MAX)
         self.stopping = False
         self.left: Left | None = None  # after an orderly stop

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import trio
@@ -17,8 +18,9 @@ import trio
 T = TypeVar("T")
 
 WORKER_THREADS_MAX = 16  # syncs of a journaling file system stop gaining beyond 8 to 16; each thread costs 8 MiB of address space
-BRIEF_SECONDS_MAX = 0.000_5  # a hop to a thread and back costs 0.1 to 0.2 ms and half of it on the loop
-BRIEF_STREAK_MIN = 16  # so many brief jobs in a row before one runs on the loop; one that is not brief costs a stall, once
+BRIEF_SECONDS_MAX = 0.001  # a tenth of a turn; a hop costs 0.15 ms, and 1 ms where threads fight for Python's lock
+BRIEF_HOPS_MIN = 16  # jobs in threads after one on the loop was not brief, before the next is tried there; doubled each time
+BRIEF_HOPS_MAX = 1_024  # on a slow disk one opening in so many holds the loop up, for 10 ms
 
 LOOK_SECONDS = 0.1  # between two looks at the loop; the error of a stall's length where nothing more exact is known
 STACK_FRAMES_MAX = 40  # the innermost ones
@@ -32,7 +34,7 @@ class Threads(Protocol):
     async def run(self, job: Callable[..., T], *args: object) -> T: ...
 
     async def run_brief(self, job: Callable[..., T], *args: object) -> T:
-        """A job that is over in a moment on a healthy disk (one file's sync): it may run on the loop while it lately was."""
+        """A job that is over in a moment on a healthy disk (one file's sync): on the loop while its kind was brief there."""
         ...
 
 
@@ -41,7 +43,7 @@ class WorkerThreads:
 
     def __init__(self) -> None:
         self._limiter: trio.CapacityLimiter | None = None
-        self._streak = 0
+        self._kinds: dict[str, _Kind] = {}
 
     async def run(self, job: Callable[..., T], *args: object) -> T:
         if self._limiter is None:
@@ -49,16 +51,27 @@ class WorkerThreads:
         return await trio.to_thread.run_sync(job, *args, limiter=self._limiter)
 
     async def run_brief(self, job: Callable[..., T], *args: object) -> T:
-        if self._streak >= BRIEF_STREAK_MIN:
-            return self._timed(job, *args)
-        return await self.run(self._timed, job, *args)
-
-    def _timed(self, job: Callable[..., T], *args: object) -> T:
+        kind = self._kinds.setdefault(job.__qualname__, _Kind())
+        if kind.hops_left:
+            kind.hops_left -= 1
+            return await self.run(job, *args)
         began = time.perf_counter()
         try:
             return job(*args)
         finally:
-            self._streak = self._streak + 1 if time.perf_counter() - began <= BRIEF_SECONDS_MAX else 0
+            if time.perf_counter() - began <= BRIEF_SECONDS_MAX:
+                kind.hops = BRIEF_HOPS_MIN
+            else:
+                kind.hops_left = kind.hops
+                kind.hops = min(kind.hops * 2, BRIEF_HOPS_MAX)
+
+
+@dataclass(slots=True)
+class _Kind:
+    """How jobs of one kind fared on the loop. In a thread they cannot be judged: they wait for Python's lock there."""
+
+    hops_left: int = 0
+    hops: int = BRIEF_HOPS_MIN
 
 
 class InlineThreads:
