@@ -23,6 +23,7 @@ from actors.gate import Gate, GateCommit
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.mailbox import Mailbox
 from actors.names import RoomName
+from actors.quarantine import is_damage
 from actors.slices import Slices
 from actors.sql import SQL
 from actors.storage import Storage, checkpoint
@@ -65,6 +66,7 @@ class Activation:
         self.hurried = False  # another room waits for its place
         self.broken = False
         self.void = False
+        self.damage: str | None = None  # what was found wrong with the file: it goes to quarantine as it is
         self.pins = 0  # followers that are reading
         self._housing = housing
         self._doors = doors
@@ -167,7 +169,15 @@ class Activation:
         self._syncer.request(self)
 
     def commit_unknown(self, error: apsw.Error) -> None:
+        if is_damage(error):
+            self.damage = self.damage or str(error)
         self._break(error)
+
+    def damaged(self, error: apsw.Error) -> None:
+        """The file is damaged: no call runs here any more. What was committed before waits for its round as ever."""
+        self.damage = self.damage or str(error)
+        self.storage.transaction.closed = True
+        self.turn_void()
 
     def turn_void(self) -> None:
         self.void = True
@@ -181,7 +191,7 @@ class Activation:
         storage = self.storage
         if storage.first_round:
             storage.first_round = storage.ask_itself = False
-            if storage.level_off:
+            if storage.level_off and self.damage is None:
                 storage.raise_level()
             if storage.newborn:
                 storage.newborn = False
@@ -201,8 +211,9 @@ class Activation:
             return
         self.broken = True
         self.storage.transaction.closed = True
+        what = "a sync of its file failed" if self.damage is None else "its file is damaged"
         unknown = OutcomeUnknown(
-            f"{self._room}: a sync of its file failed ({error}). Whether this call's writes are there is unknown: "
+            f"{self._room}: {what} ({error}). Whether this call's writes are there is unknown: "
             "read before you repeat "
             "it. The room opens again from its file with the next call.",
             room=self._room,
@@ -211,7 +222,8 @@ class Activation:
         self.gate.break_(unknown)
         self.cancel_handlers()
         self._wakeup.set()
-        self._housing.broke(error)
+        if self.damage is None:
+            self._housing.broke(error)
 
     # -- its life ---------------------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -264,11 +276,13 @@ class Activation:
             storage.transaction.wal_bytes > self._checkpoint_at
             and not self._checkpointing
             and not storage.first_round
-            and not self.broken
+            and not (self.broken or self.damage)
         ):
             self._checkpointing = True
             nursery.start_soon(self._checkpoint)
-        if storage.transaction.compaction.due(seq, storage.transaction.acknowledged) and not (self._compacting or self.broken):
+        if storage.transaction.compaction.due(seq, storage.transaction.acknowledged) and not (
+            self._compacting or self.broken or self.damage
+        ):
             self._compacting = True
             nursery.start_soon(self._compact)
         if locked:
@@ -307,7 +321,7 @@ class Activation:
     async def _wait_for_lock(self) -> None:
         """Another program holds the write lock: wait a little for it, never with the loop."""
         with trio.move_on_after(self._limits.lock_seconds_max):
-            while not self.broken:
+            while not (self.broken or self.damage):
                 await trio.sleep(LOCK_POLL_SECONDS)
                 if self._turns.try_begin():
                     self._turns.commit([])
@@ -343,7 +357,10 @@ class Activation:
         except (apsw.BusyError, apsw.FullError):
             pass  # another program's lock, or a disk too full: the WAL is whole, and may grow as much again
         except (OSError, apsw.Error) as error:
-            self._break(error)
+            if isinstance(error, apsw.Error) and is_damage(error):
+                self.damaged(error)
+            else:
+                self._break(error)
         finally:
             # What is left is pinned by a reader: the next checkpoint is due when as much again has been written.
             self._checkpoint_at = storage.transaction.wal_bytes + self._limits.wal_bytes_max
@@ -358,6 +375,8 @@ class Activation:
         try:
             async with self._housing.lock:
                 outbox.found(await self._doors.threads.run(compaction.find, storage.disk, storage.path))
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            self.damaged(error)
         except (OSError, apsw.Error) as error:  # nothing is lost: the outbox is whole, only long
             outbox.put_off(seq)
             logger.warning("%s: its outbox could not be compacted (%s); tried again after as many changes", self._room, error)

@@ -88,6 +88,7 @@ class Catalog:
         self._path = path
         self.wal_fd = wal_fd
         self._waiting: dict[RoomName, Entry] = {}
+        self._forgotten: set[RoomName] = set()
 
     @classmethod
     def open(cls, disk: Disk, path: Path) -> "Catalog":
@@ -114,7 +115,7 @@ class Catalog:
 
     def get(self, name: RoomName) -> Entry | None:
         waiting = self._waiting.get(name)
-        if waiting is not None:
+        if waiting is not None or name in self._forgotten:
             return waiting
         rows = internal(self._connection, f"SELECT {_COLUMNS} FROM rooms WHERE actor = ? AND id = ?", name)  # noqa: S608 - constant
         return _entry(*rows[0]) if rows else None
@@ -124,7 +125,7 @@ class Catalog:
         query = f"SELECT {_COLUMNS} FROM rooms WHERE actor = ? AND id > ? AND id >= ? AND id < ? ORDER BY id LIMIT ?"  # noqa: S608 - constant
         rows = internal(self._connection, query, (actor, after, prefix, _end_of(prefix), limit))
         entries = [_entry(*row) for row in rows]
-        return [self._waiting.get(entry.name, entry) for entry in entries]
+        return [self._waiting.get(entry.name, entry) for entry in entries if entry.name not in self._forgotten]
 
     def entries(self) -> Iterator[Entry]:
         """Every room as committed here, in the order of (actor, id). On its own connection: a worker thread may read, too."""
@@ -151,6 +152,12 @@ class Catalog:
     def put(self, entry: Entry) -> None:
         """Change a row with the next round. The caller asks the syncer for one if a reply depends on it."""
         self._waiting[entry.name] = entry
+        self._forgotten.discard(entry.name)
+
+    def forget(self, name: RoomName) -> None:
+        """Remove a row with the next round."""
+        self._waiting.pop(name, None)
+        self._forgotten.add(name)
 
     @contextmanager
     def writing(self) -> Generator[apsw.Connection]:
@@ -170,11 +177,13 @@ class Catalog:
         Raises:
           apsw.Error: nothing was committed; the changes still wait.
         """
-        if not self._waiting:
+        if not (self._waiting or self._forgotten):
             return False
         with self.writing() as connection:
             add(connection, self._waiting.values())
+            internal_many(connection, "DELETE FROM rooms WHERE actor = ? AND id = ?", self._forgotten)
         self._waiting.clear()
+        self._forgotten.clear()
         return True
 
     @property

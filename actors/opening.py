@@ -3,6 +3,7 @@
 One function for the worker thread; the loop sees the finished `Storage` or an error that says what is wrong with the room.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,17 @@ from actors.interior import FORMAT, migrate, name_room
 from actors.limits import Limits
 from actors.migration import Migration
 from actors.names import RoomName
+from actors.quarantine import Damaged
 from actors.rehome import delete_database, rehome_database, rehome_wal, set_aside, wal_of
 from actors.schemas import Schemas
 from actors.sql import internal
 from actors.storage import Storage, set_pragmas
 from actors.template import Templates
 from actors.transaction import Transaction
+
+logger = logging.getLogger("durable_rooms.actors")
+
+MAGIC = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ def open_room(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
     """Open the room's file. Blocks for 1 to 20 ms.
 
     Raises:
+      Damaged: it is not the room's, or not whole.
       RoomUnfit, MigrationFailed, MigrationEdited, SchemaTooNew, RoomLocked: the file is as it was found.
       OSError: the disk refused.
     """
@@ -61,7 +68,7 @@ def open_room(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
     try:
         return _open_existing(disk, plan, schemas) if exists else _give_birth(disk, plan, schemas)
     except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError) as error:
-        raise _unfit(plan, str(error)) from error
+        raise Damaged(str(error)) from error
     except StatementRefused as error:  # another program left a table that a handler could not have made
         raise _unfit(plan, str(error)) from error
     except apsw.BusyError as error:
@@ -98,14 +105,18 @@ def _is_sound(disk: Disk, plan: RoomPlan) -> bool:
 
 # -- a room that is there ---------------------------------------------------------------------------------------------
 def _open_existing(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
+    _check_head(disk, plan)
     had_wal = disk.exists(wal_of(plan.path))
     connection = disk.connect(plan.path)
     try:
         _check_identity(connection, plan)
+        _check_writable(connection, plan)
         set_pragmas(connection, synchronous="NORMAL" if had_wal else "OFF")
         storage = _equip(disk, plan, schemas, connection, level_off=not had_wal)
-    except BaseException:
+    except BaseException as error:
         _close_untouched(connection)
+        if isinstance(error, Damaged | apsw.NotADBError | apsw.CorruptError) and not had_wal:
+            _remove_empty_wal(disk, plan.path)
         raise
     try:
         rewound = _compare_with_catalog(storage, plan)
@@ -117,15 +128,34 @@ def _open_existing(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
     return storage
 
 
+def _remove_empty_wal(disk: Disk, path: Path) -> None:
+    """The one that our reading made: a damaged file is left exactly as it was found."""
+    if disk.exists(wal_of(path)) and not disk.footprint(wal_of(path))[0]:
+        disk.unlink(wal_of(path))
+
+
+def _check_head(disk: Disk, plan: RoomPlan) -> None:
+    """Before SQLite sees it: SQLite deletes the WAL that it finds beside an empty database."""
+    head = disk.head(plan.path, len(MAGIC))
+    if head != MAGIC:
+        raise Damaged("the file does not begin as a database does" if head else "the file is empty")
+
+
 def _check_identity(connection: apsw.Connection, plan: RoomPlan) -> None:
     try:
         rows = internal(connection, "SELECT actor, id, format FROM _room")
     except apsw.SQLError as error:
-        raise _unfit(plan, f"it is not a room ({error})") from error
+        raise Damaged(f"it is not a room ({error})") from error
     if len(rows) != 1 or rows[0][:2] != tuple(plan.name):
-        raise _unfit(plan, f"it belongs to another room: {rows!r:.100}")
+        raise Damaged(f"it belongs to another room: {rows!a:.100}")
     if rows[0][2] > FORMAT:
         raise _unfit(plan, f"its format {rows[0][2]} is newer than this version of durable-rooms, which knows {FORMAT}")
+
+
+def _check_writable(connection: apsw.Connection, plan: RoomPlan) -> None:
+    """SQLite opens what it may not write read-only, and says so only at the first write."""
+    if connection.readonly("main"):
+        raise _unfit(plan, "this user may only read it; make it writable again (chmod u+w, chown)")
 
 
 def _compare_with_catalog(storage: Storage, plan: RoomPlan) -> bool:
@@ -133,6 +163,15 @@ def _compare_with_catalog(storage: Storage, plan: RoomPlan) -> bool:
     seen = Position(storage.epoch, storage.transaction.seq)
     if plan.catalogued is not None and seen < plan.catalogued:
         storage.transaction.new_epoch = plan.catalogued.epoch + 1
+        logger.error(
+            "%s: its file ends at epoch %d, seq %d, and the catalog knows of epoch %d, seq %d: what was written in between is "
+            "missing (the end of its WAL is damaged, or an older copy was put in its place). It begins epoch %d, and the "
+            "replica copies it whole",
+            plan.name,
+            *seen,
+            *plan.catalogued,
+            plan.catalogued.epoch + 1,
+        )
         return True
     if plan.unclean:
         storage.transaction.new_epoch = seen.epoch + 1  # joins the first write; no commit of its own

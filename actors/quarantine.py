@@ -5,13 +5,43 @@ until somebody has recovered it. The note makes the quarantine legible without t
 """
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from actors.disk import Disk
+from actors.errors import Ran, RoomQuarantined
 from actors.names import DataDir, RoomName
 from actors.rehome import wal_of
+
+
+class Damaged(Exception):
+    """A room's file is not what the room left there. It is closed, and as it was found."""
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite found the file itself damaged; a virtual table's own complaint (a full text index whose content was
+    changed behind its back) is the schema's matter."""
+    if not isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return False
+    codes: Any = error  # apsw's stubs leave this attribute out
+    return codes.extendedresult != apsw.SQLITE_CORRUPT_VTAB
+
+
+def refusal(directory: DataDir, name: RoomName, reason: str, place: Path | None, *, ran: Ran = "no") -> RoomQuarantined:
+    """Why a call of a sick room is refused, and what to do now."""
+    lies = f"its damaged file lies in {place}" if place is not None else "its damaged file is still in its place"
+    done = "Nothing ran and nothing was written" if ran == "no" else "Nothing of this turn was written"
+    recover = f"durable-rooms recover {shlex.quote(str(directory.path))} {shlex.quote(str(name))}"
+    return RoomQuarantined(
+        f"{name} is sick: {reason}; {lies}, byte for byte. {done}; the room refuses calls until it is recovered: stop this "
+        f"process and run `{recover}`. Other rooms are not affected.",
+        room=str(name),
+        ran=ran,
+    )
 
 
 def put_into_quarantine(disk: Disk, directory: DataDir, name: RoomName, reason: str, now: float) -> Path:
@@ -27,14 +57,35 @@ def put_into_quarantine(disk: Disk, directory: DataDir, name: RoomName, reason: 
     disk.write_synced(target.with_suffix(".json"), json.dumps(note, indent=2).encode())
     disk.sync_directory(directory.quarantine)
     disk.rename(path, target)
+    _move_companions(disk, path, target)
+    return target
+
+
+def _move_companions(disk: Disk, path: Path, target: Path) -> None:
     for suffix in ("-wal", "-journal"):
         beside = path.with_name(path.name + suffix)
         if disk.exists(beside):
             disk.rename(beside, target.with_name(target.name + suffix))
     disk.unlink(path.with_name(path.name + "-shm"))
     disk.sync_directory(path.parent)
-    disk.sync_directory(directory.quarantine)
-    return target
+    disk.sync_directory(target.parent)
+
+
+def finish_move(disk: Disk, directory: DataDir, name: RoomName) -> Path | None:
+    """Where the room's file in quarantine lies, None if it has none there yet. A crash may have left its WAL behind. Blocks."""
+    place, path = place_of(disk, directory, name), directory.room(name)
+    if place is not None and not disk.exists(path) and disk.exists(wal_of(path)) and not disk.exists(wal_of(place)):
+        _move_companions(disk, path, place)
+    return place
+
+
+def call_recovered(disk: Disk, place: Path, now: float) -> None:
+    """The room has a sound file again; this one is kept, and is nobody's sickness any more. Blocks."""
+    path = place.with_suffix(".json")
+    note = {**json.loads(disk.read(path)), "recovered": now}
+    disk.write_synced(path.with_suffix(".new"), json.dumps(note, indent=2).encode())
+    disk.rename(path.with_suffix(".new"), path)
+    disk.sync_directory(path.parent)
 
 
 def quarantined(disk: Disk, directory: DataDir) -> Iterator[tuple[RoomName, str, Path]]:
@@ -45,13 +96,28 @@ def quarantined(disk: Disk, directory: DataDir) -> Iterator[tuple[RoomName, str,
     for file in sorted(notes, key=lambda file: (file.partition(".")[0], int(file.split(".")[1]))):
         note: dict[str, Any] = json.loads(disk.read(directory.quarantine / file))
         moved = (directory.quarantine / file).with_suffix(".db")
-        if disk.exists(moved) or disk.exists(wal_of(moved)):
+        if disk.exists(moved) and "recovered" not in note:
             yield RoomName(note["actor"], note["id"]), note["reason"], moved
+
+
+def place_of(disk: Disk, directory: DataDir, name: RoomName) -> Path | None:
+    """Where the room's latest file in quarantine lies that it was not recovered from; None if there is none."""
+    path = directory.room(name)
+    place, number = None, 1
+    while disk.exists((numbered := _numbered(directory.quarantine / path.parent.name, path.stem, number)).with_suffix(".json")):
+        if disk.exists(numbered) and b'"recovered"' not in disk.read(numbered.with_suffix(".json")):
+            place = numbered
+        number += 1
+    return place
 
 
 def _free(disk: Disk, place: Path, stem: str) -> Path:
     """`quarantine/<hash>.1.db`, or the first number that is free."""
     number = 1
-    while disk.exists(place.with_name(f"{place.name}{stem}.{number}.json")):
+    while disk.exists(_numbered(place, stem, number).with_suffix(".json")):
         number += 1
+    return _numbered(place, stem, number)
+
+
+def _numbered(place: Path, stem: str, number: int) -> Path:
     return place.with_name(f"{place.name}{stem}.{number}.db")

@@ -1,6 +1,7 @@
 """A room's file as its seat keeps it: opened in a worker thread, closed or put right, its catalog row true at every step."""
 
 import errno
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -11,19 +12,22 @@ import trio
 from actors.actor import Actor
 from actors.catalog import Catalog, Entry
 from actors.doors import Doors
-from actors.errors import RoomLocked, RoomUnfit, StorageFull
+from actors.errors import RoomLocked, RoomQuarantined, RoomUnfit, StorageFull
 from actors.follower import Position
 from actors.handlers import Handlers
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.migration import Migration
-from actors.names import DataDir, RoomName
+from actors.names import DataDir, RoomName, room_file
 from actors.opening import RoomPlan, open_room
+from actors.quarantine import Damaged, finish_move, is_damage, put_into_quarantine, refusal
 from actors.rehome import delete_database, rehome_wal
 from actors.schemas import Schemas
 from actors.storage import Storage, checkpoint
 from actors.syncer import Syncer
 from actors.template import Templates
 from actors.tidying import Tidying
+
+logger = logging.getLogger("durable_rooms.actors")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -74,6 +78,9 @@ class RoomFile:
     async def _try_open(self) -> Storage:
         house = self._house
         self._entry = entry = house.catalog.get(self.name)
+        sick = entry.sick if entry else self._unnamed()
+        if sick is not None:
+            raise await self._refused(sick)
         plan = RoomPlan(
             name=self.name,
             path=house.directory.room(self.name),
@@ -94,6 +101,8 @@ class RoomFile:
             storage.ask_itself = house.syncer.failures != failures
             house.tidying.opened(self.name)
             return storage
+        except Damaged as damage:
+            raise await self._put_away(str(damage)) from damage
         except (OSError, apsw.Error) as error:
             if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno in _FULL):
                 raise StorageFull(
@@ -155,7 +164,10 @@ class RoomFile:
                 await house.doors.threads.run(checkpoint, house.doors.disk, house.directory.room(self.name), "TRUNCATE")
             except (apsw.BusyError, apsw.FullError, apsw.CantOpenError):
                 return  # another program reads it, or there is no space or descriptor now: the WAL stays for the next closing
-            except (OSError, apsw.Error):
+            except (OSError, apsw.Error) as error:
+                if is_damage(error):
+                    await self._put_away(str(error))
+                    return
                 known = house.catalog.get(self.name)
                 if known is not None:
                     self._put(replace(known, active=True))
@@ -168,6 +180,48 @@ class RoomFile:
             self._put(replace(known, active=True))
         async with self.lock:
             await self._house.doors.threads.run(_put_right, storage)
+
+    async def put_away(self, storage: Storage, reason: str, position: Position) -> None:
+        """The file was found damaged while the room was open: close it untouched, and put it into quarantine."""
+        async with self.lock:
+            await self._house.doors.threads.run(storage.abandon)
+            await self._put_away(reason, position)
+
+    # -- a damaged file -------------------------------------------------------------------------------------------------
+    async def _put_away(self, reason: str, position: Position | None = None) -> RoomQuarantined:
+        """Call the room sick, durably, then move its closed file to quarantine; returns what its callers are told."""
+        known = self._entry or self._house.catalog.get(self.name) or self._new_entry()
+        position = max(known.position, position or known.position)
+        self._put(replace(known, sick=reason, active=False, proven=True, position=position))
+        error = await self._refused(reason, found_now=True)
+        logger.error("%s", error)
+        return error
+
+    async def _refused(self, reason: str, *, found_now: bool = False) -> RoomQuarantined:
+        """A sick room's refusal. A file that is still in its place, because a crash came in between, goes to quarantine first;
+        one that somebody put there since is for `recover` to judge."""
+        house = self._house
+        disk, directory, threads = house.doors.disk, house.directory, house.doors.threads
+        try:
+            place = None if found_now else await threads.run(finish_move, disk, directory, self.name)
+            if place is None and await threads.run(disk.exists, directory.room(self.name)):
+                await house.syncer.catalog_round()
+                now = house.doors.wall_clock()
+                place = await threads.run(put_into_quarantine, disk, directory, self.name, reason, now)
+        except OSError as error:
+            logger.error("%s: its damaged file could not be moved to quarantine: %s", self.name, error)
+            place = None
+        return refusal(directory, self.name, reason, place)
+
+    def _unnamed(self) -> str | None:
+        """Why a rebuild of the catalog could not read the file in this room's place, if so; the row is the room's from now on."""
+        unnamed = RoomName("", room_file(self.name))
+        entry = self._house.catalog.get(unnamed)
+        if entry is None or entry.sick is None:
+            return None
+        self._put(replace(entry, name=self.name))
+        self._house.catalog.forget(unnamed)
+        return entry.sick
 
     def wrote(self, position: Position) -> None:
         """The first write of an activation: its row says so before the first reply (rule 17)."""

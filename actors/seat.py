@@ -18,6 +18,7 @@ from actors.errors import RoomsError, RoomUnfit, RuntimeClosed
 from actors.follower import Follower, Position, Source
 from actors.mailbox import Mailbox
 from actors.names import RoomName
+from actors.quarantine import is_damage
 from actors.room_file import ActorClass, Records, RoomFile
 from actors.storage import Storage
 from actors.wakeup import Wakeup
@@ -116,7 +117,7 @@ class Seat:
         self._known_active = False
         try:
             activation = await self._serve(actor, storage)
-            while activation.void and not (activation.broken or activation.leaving):
+            while activation.void and not (activation.broken or activation.damage or activation.leaving):
                 # The turn was rolled back under the actor. A new one begins on the same file: on a full disk it may not close.
                 try:
                     actor = self.actor_class.actor()
@@ -162,13 +163,19 @@ class Seat:
             ) from error
 
     async def _close(self, activation: Activation) -> None:
-        if not activation.broken:
+        if not activation.broken and activation.damage is None:
             try:
                 await self.file.close(activation.storage, activation.position, hurried=activation.hurried)
                 return
             except (OSError, apsw.Error) as error:
-                activation.sync_failed(OSError(f"while closing: {error}"))
-        await self.file.put_right(activation.storage)
+                if is_damage(error):
+                    activation.damage = str(error)
+                else:
+                    activation.sync_failed(OSError(f"while closing: {error}"))
+        if activation.damage is not None and not activation.storage.newborn:
+            await self.file.put_away(activation.storage, activation.damage, activation.position)
+        else:
+            await self.file.put_right(activation.storage)
 
     # -- what its activation tells it ---------------------------------------------------------------------------------------
     def wrote(self, position: Position, entries: int) -> None:
@@ -198,8 +205,8 @@ class Seat:
         """Hold the room open for a follower, opening it if need be. Raises why it cannot be opened."""
         while (activation := self.activation) is None:
             await self._knock()
-        if activation.broken:
-            raise RuntimeClosed(f"{self.name}: the room is being put right after a failed sync; try again.", room=str(self.name))
+        if activation.broken or activation.damage is not None:
+            raise RuntimeClosed(f"{self.name}: the room is being put right or put away; try again.", room=str(self.name))
         activation.pins += 1
         try:
             yield activation

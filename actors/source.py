@@ -1,13 +1,16 @@
 """The follower's end of one room (follower.Source): a name, and a way to the seat that the room has at the moment."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
+
+import apsw
 
 from actors import capture
 from actors.activation import Activation
 from actors.doors import Doors
+from actors.errors import RoomUnfit
 from actors.follower import Changes, EpochStart, Position, RoomCopy, Schema, TableChanges
 from actors.gate import NEVER
 from actors.names import RoomName
@@ -39,15 +42,19 @@ class RoomSource:
 
     async def collect(self, after: int) -> Changes:
         activation = self._seats.seated(self.name)
-        if activation is not None and not activation.broken and _is_short(activation, after):
-            return self._changes(activation, after)
+        usable = activation is not None and not activation.broken and activation.damage is None
+        if activation is not None and usable and _is_short(activation, after):
+            with self._noticing_damage(activation):
+                return self._changes(activation, after)
         seat = self._seats.seat(self.name)
         async with seat.visit() as activation:
             if _is_short(activation, after):
-                return self._changes(activation, after)
+                with self._noticing_damage(activation):
+                    return self._changes(activation, after)
             async with seat.lock:
                 local = seat.actor_class.actor.local_tables
-                changes = await self._seats.doors.threads.run(self._changes_in_lane, activation.storage.path, local, after)
+                with self._noticing_damage(activation):
+                    changes = await self._seats.doors.threads.run(self._changes_in_lane, activation.storage.path, local, after)
             changes.commit = activation.commit_now()  # after the reading, on the loop: it covers all that was read (rule 26)
             return changes
 
@@ -74,6 +81,15 @@ class RoomSource:
         activation = self._seats.seated(self.name)
         if activation is not None and activation.storage.transaction.new_epoch is None:
             activation.storage.transaction.new_epoch = activation.storage.epoch + 1
+
+    @contextmanager
+    def _noticing_damage(self, activation: Activation) -> Generator[None]:
+        """A follower may be the first to read a damaged page."""
+        try:
+            yield
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            activation.damaged(error)
+            raise RoomUnfit(f"{self.name}: its file was found damaged ({error}).", room=str(self.name)) from error
 
     def _changes(self, activation: Activation, after: int) -> Changes:
         """On the room's own connection, between turns: four statements, at one moment of the room."""

@@ -44,6 +44,7 @@ class Syncer:
         self._directory = directory
         self._waiting: dict[Target, None] = {}
         self._open: set[Target] = set()
+        self._catalog_waiting: list[Wakeup] = []
         self._returned = trio.lowlevel.ParkingLot()  # rooms that close wait here for a round that uses their descriptors
         self._wakeup = Wakeup()
         self.rounds = 0
@@ -66,6 +67,13 @@ class Syncer:
         self._waiting[target] = None
         self._wakeup.set()
 
+    async def catalog_round(self) -> None:
+        """Wait until what waits in the catalog is durable: for a round that begins after this call, and returns."""
+        returned = Wakeup()
+        self._catalog_waiting.append(returned)
+        self._wakeup.set()
+        await returned.wait()
+
     # -- the task ---------------------------------------------------------------------------------------------------
     async def run(self) -> None:
         """Run rounds until cancelled. A round that has begun finishes first.
@@ -75,7 +83,7 @@ class Syncer:
         """
         while True:
             await self._wakeup.wait()
-            while self._waiting:
+            while self._waiting or self._catalog_waiting:
                 with trio.CancelScope(shield=True):
                     await self.round()
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -83,6 +91,7 @@ class Syncer:
     async def round(self) -> None:
         """One round: everything committed when it begins is durable when it returns."""
         targets, self._waiting = list(self._waiting), {}
+        for_catalog, self._catalog_waiting = self._catalog_waiting, []
         catalog_changed = self._commit_catalog()
         noted = [(target, target.gate.committed) for target in targets]
         failed = await self._sync(targets, catalog_changed)
@@ -93,6 +102,8 @@ class Syncer:
             if target not in failed:
                 self.commits += count - target.gate.durable
                 target.certified(count)
+        for returned in for_catalog:
+            returned.set()
         if self._catalog.wants_checkpoint:
             await self._checkpoint_catalog()
 

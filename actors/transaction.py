@@ -6,6 +6,7 @@ no SQL costs none.
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import apsw
@@ -15,6 +16,7 @@ from actors.compaction import Compaction
 from actors.deadline import Deadline
 from actors.errors import RoomLocked, RoomUnfit, StatementRefused, StorageFull, TurnVoid
 from actors.guard import Guard
+from actors.quarantine import is_damage
 from actors.schema import RoomSchema, refuse_names
 from actors.schemas import Schemas
 from actors.sql import INTERNAL, SQL, internal
@@ -41,6 +43,8 @@ class Transaction:
         self.closed = False  # the room broke: nothing may touch the connection again (rule 21)
         self.foreign_commit = False  # another program committed; its commit counts as one of ours (rule 34)
         self.lost: apsw.Error | None = None  # a statement of the running call made SQLite roll the whole turn back
+        self.damage: apsw.Error | None = None  # the file was found damaged: nothing more may run on it
+        self.committing = False  # COMMIT itself was reached: what it raises leaves the outcome open
         self.unfit = ""  # why another program's change of the schema leaves the room unusable
         self.new_epoch: int | None = None  # to begin with the next write (rule 31)
         self.acknowledged = 0  # the follower has it: the outbox may be trimmed below
@@ -81,7 +85,7 @@ class Transaction:
             )
         internal(self.connection, "BEGIN IMMEDIATE")
         self.begun = True
-        self._wrote_unseen = False
+        self.committing = self._wrote_unseen = False
         self._changes_before = self.connection.total_changes()
         if self.connection.data_version() != self._version:
             self._notice_foreign_commit()
@@ -97,8 +101,9 @@ class Transaction:
         wrote = self._wrote_unseen or self.connection.total_changes() != self._changes_before
         seq = self._finish_write() if wrote else self.seq
         self._frames_written = False
+        self.committing = True
         internal(self.connection, "COMMIT")
-        self.begun = False
+        self.begun = self.committing = False
         if wrote and self.new_epoch is not None:
             self.timeline, self.new_epoch = capture.timeline(self.connection), None
         self.seq = seq
@@ -117,6 +122,12 @@ class Transaction:
         self.lost = None
         if self.connection.in_transaction:
             internal(self.connection, "ROLLBACK")
+
+    def give_up(self, damage: apsw.Error) -> None:
+        """The file is damaged: nothing of this turn stays, and nothing runs here any more."""
+        self.damage, self.closed = damage, True
+        with suppress(apsw.Error):  # what it cannot undo now goes with the connection, which is closed untouched
+            self.rollback()
 
     def _finish_write(self) -> int:
         """What the runtime itself adds to a turn that wrote; returns the seq at which its commit will stand."""
@@ -187,6 +198,8 @@ class Transaction:
             )
         if self.lost is not None:
             raise void_turn(self.lost, self.room) from self.lost
+        if self.damage is not None:
+            raise self.damage
         if not self.begun:
             try:
                 self.begin()
@@ -217,6 +230,8 @@ class Transaction:
         """
         if self.lost is not None:
             raise void_turn(self.lost, self.room) from self.lost
+        if self.damage is not None:
+            raise self.damage
         if self.entered:
             self.guard.handler_runs = False
             if self.schema.has_foreign_keys or self.guard.schema_touched:
@@ -244,6 +259,8 @@ class Transaction:
 
     def look_for_rollback(self, error: apsw.Error) -> None:
         """A statement failed. If SQLite rolled the turn back with it, no other of this call may run: it would commit at once."""
+        if is_damage(error):
+            self.damage = error
         if not self.connection.in_transaction:
             self.lost = error
             self.begun = self.entered = self.guard.handler_runs = False

@@ -8,9 +8,10 @@ import apsw
 from actors.actor import Actor
 from actors.codec import by_value
 from actors.envelope import Envelope
-from actors.errors import CallFailed, RoomsError, StorageFull, TooLarge, TurnVoid
+from actors.errors import CallFailed, RoomQuarantined, RoomsError, StorageFull, TooLarge, TurnVoid
 from actors.limits import Limits
 from actors.mailbox import Mailbox
+from actors.quarantine import is_damage
 from actors.transaction import Transaction, void_turn
 from actors.watchdog import Note
 
@@ -24,6 +25,7 @@ class Ledger(Protocol):
     def committed(self, *, wrote: bool) -> None: ...
     def commit_unknown(self, error: apsw.Error) -> None: ...
     def turn_void(self) -> None: ...
+    def damaged(self, error: apsw.Error) -> None: ...
 
 
 class Turns:
@@ -92,7 +94,10 @@ class Turns:
         except apsw.BusyError:
             return False
         except apsw.Error as error:
-            self._ledger.commit_unknown(error)
+            if is_damage(error):
+                self._damaged(error, [])
+            else:
+                self._ledger.commit_unknown(error)
             return False
         return True
 
@@ -148,6 +153,10 @@ class Turns:
 
     def undo(self, error: BaseException, settled: list[Envelope], envelope: Envelope) -> bool:
         """Undo the running call; False if SQLite rolled the whole turn back, which voids the neighbours, too."""
+        damage = self._transaction.damage or (error if isinstance(error, apsw.Error) and is_damage(error) else None)
+        if damage is not None:
+            self._damaged(damage, [*settled, envelope])
+            return False
         if isinstance(error, RoomsError) and not error.room:
             error.room = self._room
         if isinstance(error, apsw.FullError):
@@ -175,6 +184,8 @@ class Turns:
             if codes.extendedresult in _ROLLED_BACK or codes.result in _ROLLED_BACK:
                 transaction.rollback()
                 self._void(error, settled, None)
+            elif is_damage(error) and not transaction.committing:
+                self._damaged(error, settled)
             else:
                 transaction.begun = False
                 self._ledger.commit_unknown(error)
@@ -184,8 +195,26 @@ class Turns:
             wrote = True
         self._ledger.committed(wrote=wrote)
 
+    def _damaged(self, error: apsw.Error, turn: list[Envelope]) -> None:
+        """The file was found damaged in the middle of a turn: nothing of it stays."""
+        self._transaction.give_up(error)
+        for envelope in turn:
+            envelope.error = damaged_turn(error, self._room)
+            envelope.error.__cause__ = error
+        self._ledger.damaged(error)
+
     def _void(self, error: BaseException, settled: list[Envelope], culprit: Envelope | None) -> None:
         for envelope in settled:
             if envelope is not culprit or isinstance(error, apsw.FullError):
                 envelope.error = void_turn(error, self._room)
         self._ledger.turn_void()
+
+
+def damaged_turn(error: apsw.Error, room: str) -> RoomQuarantined:
+    """The error for every call of a turn in which the room's file was found damaged."""
+    return RoomQuarantined(
+        f"{room}: its file was found damaged while this call ran ({error}). Nothing of this turn was written. The file is moved "
+        "to quarantine; the next call tells where it lies and how to recover the room. Other rooms are not affected.",
+        room=room,
+        ran="rolled back",
+    )

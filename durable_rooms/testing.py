@@ -151,3 +151,6 @@ class _Bare:
 
     def turn_void(self) -> None:
         pass
+
+    def damaged(self, error: apsw.Error) -> None:
+        raise error
