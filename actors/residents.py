@@ -1,6 +1,7 @@
 """Who is in memory: a bounded number of rooms; the least recently used idle one makes room, and idle ones leave by themselves.
 
-Places are handed over in the order of waiting. Where more rooms are busy than there are places, busy ones take turns.
+Places are handed over in the order of waiting. Where more rooms are in use than there are places, they take turns of a quarter
+of a second: when each went as soon as it had a moment's rest, 160 rooms in use through 38 places posted 550 times a second.
 """
 
 from collections import OrderedDict
@@ -8,7 +9,12 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-_PATIENCE_SECONDS = 0.25  # how long a room waits for one to become idle before a busy one must go; closing and opening cost 2 ms
+from actors.wakeup import Wakeup
+
+_IDLE_SECONDS_MIN = 0.02  # a room that was called more recently is likely to be called again at once
+_STAY_SECONDS_MIN = 0.25  # of a room in use: closing and opening cost 2 ms, and one caller posts 30 times meanwhile
+_PATIENCE_SECONDS = 0.1  # how long a room waits for an idle one to go before one in use must
+_LOOK_SECONDS = 0.01  # while rooms wait: those that have become idle or stayed long enough do not say so
 _REST_SECONDS = 1.0  # a room that is called every second or more often keeps its pages
 _LOOKS_PER_PERIOD = 4  # an idle room leaves at most a quarter of `idle_seconds_max` late
 
@@ -36,34 +42,37 @@ class Residents(Generic[S]):
     def __init__(self, places: int) -> None:
         self._free = trio.Semaphore(places)
         self._used_at: OrderedDict[S, float] = OrderedDict()  # least recently used first
-        self._waiting = 0  # rooms that wait for a place
+        self._since: dict[S, float] = {}  # longest stay first
+        self._waiting: dict[S, float] = {}  # for a place, longest first
+        self._asked: set[S] = set()  # to go, and not gone yet
+        self._wanted = Wakeup()
         self._left = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         return len(self._used_at)
+
+    @property
+    def crowded(self) -> bool:
+        """Rooms wait for a place."""
+        return bool(self._waiting)
 
     async def enter(self, resident: S) -> None:
         """Wait for a place."""
         try:
             self._free.acquire_nowait()
         except trio.WouldBlock:
-            self._waiting += 1
+            self._waiting[resident] = trio.current_time()
             try:
-                await self._wait()
-            finally:
-                self._waiting -= 1
-        self._used_at[resident] = trio.current_time()
-
-    async def _wait(self) -> None:
-        self._make_room()
-        while True:
-            with trio.move_on_after(_PATIENCE_SECONDS):
+                self._make_room()
+                self._wanted.set()
                 await self._free.acquire()
-                return
-            self._make_room(busy=True)
+            finally:
+                del self._waiting[resident]
+        self._used_at[resident] = self._since[resident] = trio.current_time()
 
     def leave(self, resident: S) -> None:
-        del self._used_at[resident]
+        del self._used_at[resident], self._since[resident]
+        self._asked.discard(resident)
         self._free.release()
         self._left.unpark_all()
 
@@ -76,18 +85,41 @@ class Residents(Generic[S]):
         if self._waiting:
             self._make_room()
 
-    def _make_room(self, *, busy: bool = False) -> None:
-        """Ask the least recently used idle room to hibernate; where none is idle, the next that becomes so, or now a busy one."""
-        for resident in self._used_at:
-            activation = resident.activation
-            if activation is not None and (activation.idle or (busy and activation.may_go)):
-                activation.leave(hurried=True)
-                return
+    async def usher(self) -> None:
+        """Look again while rooms wait; runs until cancelled."""
+        while True:
+            await self._wanted.wait()
+            while self._waiting:
+                await trio.sleep(_LOOK_SECONDS)
+                self._make_room()
 
-    @property
-    def crowded(self) -> bool:
-        """Rooms wait for a place."""
-        return self._waiting > 0
+    def _make_room(self) -> None:
+        """Ask as many rooms to go as wait."""
+        now = trio.current_time()
+        while len(self._asked) < len(self._waiting):
+            resident = self._next_idle(now) or self._next_in_use(now)
+            if resident is None or resident.activation is None:
+                return
+            self._asked.add(resident)
+            resident.activation.leave(hurried=True)
+
+    def _next_idle(self, now: float) -> S | None:
+        for resident, used_at in self._used_at.items():
+            if used_at > now - _IDLE_SECONDS_MIN:
+                return None
+            if resident.activation is not None and resident.activation.idle:
+                return resident
+        return None
+
+    def _next_in_use(self, now: float) -> S | None:
+        if next(iter(self._waiting.values())) > now - _PATIENCE_SECONDS:
+            return None
+        for resident, since in self._since.items():
+            if since > now - _STAY_SECONDS_MIN:
+                return None
+            if resident.activation is not None and resident.activation.may_go:
+                return resident
+        return None
 
     async def hibernate_idle(self, idle_seconds_max: float) -> None:
         """Ask rooms that nobody has called for so long to hibernate; runs until cancelled."""

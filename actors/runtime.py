@@ -240,6 +240,7 @@ class Runtime:
                 self._nursery = nursery
                 nursery.start_soon(self._sync)
                 nursery.start_soon(self._residents.hibernate_idle, self.limits.idle_seconds_max)
+                nursery.start_soon(self._residents.usher)
                 nursery.start_soon(self._residents.rest_idle)
                 nursery.start_soon(self.tidying.run)
                 await nursery.start(self.follower.run, self)

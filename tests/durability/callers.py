@@ -20,6 +20,7 @@ class Callers:
         self._nursery = nursery
         self._disk = disk
         self.outcomes: dict[str, Any] = {}
+        self._came = trio.lowlevel.ParkingLot()
 
     async def start(self, name: str, call: Awaitable[Any]) -> None:
         """Begin a call and let everything run as far as it can."""
@@ -33,6 +34,12 @@ class Callers:
             outcome = error
         self.outcomes[name] = outcome
         self._disk.reply(name)
+        self._came.unpark_all()
+
+    async def came(self, *names: str) -> None:
+        """Wait for the outcomes of calls."""
+        while not self.outcomes.keys() >= set(names):
+            await self._came.park()
 
     def __contains__(self, name: str) -> bool:
         return name in self.outcomes

@@ -45,8 +45,7 @@ async def test_rule_14_a_close_waits_for_a_reader_that_holds_the_file(open_rooms
             await callers.start("other", room(runtime, "other").ids())
             assert "other" not in callers
             assert is_open(runtime, "a")
-        await wait_all_tasks_blocked()
-        assert "other" in callers
+        await callers.came("other")
 
 
 async def test_rule_14_a_rehome_waits_for_a_reader_that_holds_the_file(open_rooms, disk, tasks):

@@ -98,8 +98,7 @@ async def test_rule_05_a_room_hibernates_only_when_everything_is_durable_and_nob
         assert is_open(runtime, "a")
         assert not disk.where("close", A)
         hold.release()
-        await wait_all_tasks_blocked()
-        assert "other" in callers
+        await callers.came("other")
     assert reply_place(disk, "write") < disk.where("close", A)[0]
     assert_durable_before_reply(disk, "a", "body-one", "write")
 
