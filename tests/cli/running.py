@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 from actors import Disk, RoomName
 from actors.catalog import Catalog, Entry, add
@@ -13,7 +14,6 @@ from actors.follower import Position
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "durable_rooms"]
-HOUR_AGO = 3_600
 
 
 def command(*arguments: object, code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -41,10 +41,15 @@ def service(data: Path) -> Generator[subprocess.Popen[str]]:
                 assert process.poll() is None
             for _ in range(200):  # acknowledged posts
                 process.stdout.readline()
-            yield process
+            reader = Thread(target=process.stdout.read)  # a full pipe would stop its loop
+            reader.start()
+            try:
+                yield process
+            finally:
+                process.kill()
+                reader.join()
         finally:
             process.kill()
-            process.stdout.read()  # nobody reads on, and a full pipe would stop it: it was killed, so this ends
 
 
 def room(id: str, actor: str = "ChatRoom", *, version: int = 2, sick: str | None = None, active: bool = False) -> Entry:
