@@ -96,6 +96,15 @@ class _Waiter:
         self.wakeup.set()
 
 
+class _Durable:
+    async def durable(self) -> None:
+        pass
+
+
+DURABLE = _Durable()
+"""The commit of a room that was closed in order (rule 5)."""
+
+
 class _Never:
     async def durable(self) -> None:
         raise AssertionError("changes were used before their commit was known")

@@ -199,7 +199,7 @@ class Runtime:
         self._residents.rested()
 
     def vacated(self, seat: Seat) -> None:
-        if self._seats.get(seat.name) is seat:
+        if not (seat.occupied or seat.borrowers) and self._seats.get(seat.name) is seat:
             del self._seats[seat.name]
 
     def broke(self, seat: Seat, error: BaseException) -> None:

@@ -4,8 +4,8 @@ It exists while the room is called, open, or read by a follower, and costs nothi
 followers name the room and ask the runtime for its present seat, or a room could come to have two.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
 import apsw
@@ -43,7 +43,9 @@ class House(Records, Protocol):
     def used(self, seat: "Seat") -> None: ...
     def rested(self) -> None: ...
     def broke(self, seat: "Seat", error: BaseException) -> None: ...
-    def vacated(self, seat: "Seat") -> None: ...
+    def vacated(self, seat: "Seat") -> None:
+        """Forget the seat, if nobody uses it any more."""
+        ...
 
 
 class Seat:
@@ -56,6 +58,7 @@ class Seat:
         self.checkpoints = house.checkpoints
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
+        self.borrowers = 0  # that work on the closed file: the seat, and with it its lock, must stay the one
         self.source = house.source(name)
         self._house = house
         self._known_active = False  # the catalog knows that this activation wrote
@@ -75,11 +78,20 @@ class Seat:
 
     async def tidy(self) -> None:
         """Take a WAL that was left behind into the database, unless the room is in use again."""
+        with self.borrowed():
+            try:
+                await self.file.tidy(lambda: self.occupied)
+            except (OSError, apsw.Error) as error:
+                self._house.broke(self, error)
+
+    @contextmanager
+    def borrowed(self) -> Generator[None]:
+        """Work on the closed room's file, under its lock: until the end no other seat is made for this room."""
+        self.borrowers += 1
         try:
-            await self.file.tidy(lambda: self.occupied)
-        except (OSError, apsw.Error) as error:
-            self._house.broke(self, error)
-        if not self.occupied:
+            yield
+        finally:
+            self.borrowers -= 1
             self._house.vacated(self)
 
     def refuse_all(self, error: RoomsError) -> None:

@@ -9,11 +9,13 @@ import apsw
 
 from actors import capture
 from actors.activation import Activation
+from actors.catalog import Catalog
 from actors.doors import Doors
-from actors.errors import RoomUnfit
+from actors.errors import RoomUnfit, StatementRefused
 from actors.follower import Changes, EpochStart, Position, RoomCopy, Schema, TableChanges
-from actors.gate import NEVER
-from actors.names import RoomName
+from actors.gate import DURABLE, NEVER
+from actors.names import DataDir, RoomName
+from actors.rehome import wal_of
 from actors.schemas import Schemas
 from actors.seat import Seat
 from actors.sql import SQLValue, internal
@@ -26,6 +28,8 @@ class Seats(Protocol):
 
     doors: Doors
     schemas: Schemas
+    catalog: Catalog
+    directory: DataDir
 
     def seat(self, name: RoomName) -> Seat: ...
     def seated(self, name: RoomName) -> Activation | None: ...
@@ -46,6 +50,10 @@ class RoomSource:
         if activation is not None and usable and _is_short(activation, after):
             with self._noticing_damage(activation):
                 return self._changes(activation, after)
+        if activation is None:
+            changes = await self._changes_at_rest(after)
+            if changes is not None:
+                return changes
         seat = self._seats.seat(self.name)
         async with seat.visit() as activation:
             if _is_short(activation, after):
@@ -57,6 +65,25 @@ class RoomSource:
                     changes = await self._seats.doors.threads.run(self._changes_in_lane, activation.storage.path, local, after)
             changes.commit = activation.commit_now()  # after the reading, on the loop: it covers all that was read (rule 26)
             return changes
+
+    async def _changes_at_rest(self, after: int) -> Changes | None:
+        """Of a room that is not in memory, without a place and an activation of its own; None if it must be opened for that:
+        not closed in order, damaged, or changed by another program since (whose commit may not be durable, rule 34)."""
+        entry = self._seats.catalog.get(self.name)
+        if entry is None or entry.active or not entry.proven or entry.sick is not None:
+            return None
+        seat = self._seats.seat(self.name)
+        try:
+            with seat.borrowed():
+                async with seat.lock:
+                    if seat.activation is not None or self._seats.catalog.get(self.name) != entry:
+                        return None
+                    path, local = self._seats.directory.room(self.name), seat.actor_class.actor.local_tables
+                    changes = await self._seats.doors.threads.run(self._changes_in_lane, path, local, after)
+        except (OSError, apsw.Error, StatementRefused):
+            return None  # the opening says what is wrong with it
+        changes.commit = DURABLE
+        return changes if changes.position == entry.position else None
 
     @asynccontextmanager
     async def copy(self) -> AsyncGenerator[RoomCopy]:
@@ -107,10 +134,14 @@ class RoomSource:
         return changes
 
     def _changes_in_lane(self, path: Path, local: frozenset[str], after: int) -> Changes:
-        """The same on a connection of its own, for a long outbox. Blocks; the loop may commit turns meanwhile."""
-        connection = self._seats.doors.disk.connect(path)
+        """The same on a connection of its own, for a long outbox or a room at rest. Blocks; the loop may commit meanwhile."""
+        disk = self._seats.doors.disk
+        wal_stays = disk.exists(wal_of(path))
+        connection = disk.connect(path)
         try:
             connection.wal_autocheckpoint(0)
+            # A WAL that was left behind stays as it is; where there was none, none stays behind.
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_stays)
             internal(connection, "BEGIN")  # schema and timeline of the same moment, too
             try:
                 known = self._seats.schemas.of(connection, local)

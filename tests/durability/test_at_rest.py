@@ -1,0 +1,83 @@
+"""A follower reads a room that is not in memory from its file, without waking it; only what cannot be read so is opened."""
+
+import contextlib
+import sqlite3
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from actors import Limits
+from actors.names import RoomName
+from tests.durability.callers import activation, is_open, path_of, room, wal
+from tests.durability.test_levels import hibernate, make_place
+
+A, NAME = path_of("a"), RoomName("Chat", "a")
+ONE_PLACE = Limits(open_rooms_max=1)
+
+
+def ids(changes):
+    return sorted(row[0] for table in changes.tables for row in table.upserts if table.table.name == "messages")
+
+
+async def test_a_room_at_rest_is_read_without_being_opened(open_rooms, data):
+    async with open_rooms() as runtime:
+        for number in ("1", "2"):
+            await room(runtime, "a").post(number)
+        position = activation(runtime, "a").position
+        await hibernate(runtime)
+        changes = await runtime.source(NAME).collect(0)
+        assert (ids(changes), changes.position) == (["1", "2"], position)
+        await changes.commit.durable()
+        assert not is_open(runtime, "a")
+        assert NAME not in runtime._seats
+        assert not (data / wal("a")).exists()
+
+
+async def test_a_wal_that_was_left_behind_is_read_and_stays(open_rooms, disk, data):
+    async with open_rooms(limits=ONE_PLACE) as runtime:
+        await room(runtime, "a").post("1")
+        await make_place(runtime)
+        before = (data / wal("a")).read_bytes()
+        assert len(ids(await runtime.source(NAME).collect(0))) == 1
+        assert not is_open(runtime, "a")
+        assert (data / wal("a")).read_bytes() == before
+        assert await room(runtime, "a").post("2") == 2
+
+
+async def test_rule_34_what_another_program_wrote_meanwhile_waits_for_a_round(open_rooms, disk, data):
+    async with open_rooms() as runtime:
+        await room(runtime, "a").post("1")
+        await hibernate(runtime)
+        with contextlib.closing(sqlite3.connect(data / A)) as outside, outside:
+            outside.execute("UPDATE messages SET body = 'edited outside'")
+        changes = await runtime.source(NAME).collect(0)
+        assert is_open(runtime, "a")
+        await changes.commit.durable()
+        assert activation(runtime, "a").gate.durable == activation(runtime, "a").gate.committed
+
+
+async def test_rule_14_an_opening_waits_for_the_reader_of_the_closed_file(open_rooms, disk, threads, tasks):
+    async with open_rooms() as runtime:
+        await room(runtime, "a").post("1")
+        await hibernate(runtime)
+        found = []
+
+        async def collect():
+            found.append(await runtime.source(NAME).collect(0))
+
+        seat = runtime.seat(NAME)
+        async with seat.lock:
+            tasks.start_soon(collect)
+            await wait_all_tasks_blocked()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(room(runtime, "a").post, "2")
+                await wait_all_tasks_blocked()
+                assert runtime.seat(NAME) is seat
+                assert not is_open(runtime, "a")
+                seat.lock.release()
+                await wait_all_tasks_blocked()
+                await seat.lock.acquire()
+        await wait_all_tasks_blocked()
+        assert len(found) == 1
+        assert runtime.seat(NAME) is seat
+        assert await room(runtime, "a").post("3") == 3
