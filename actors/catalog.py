@@ -149,6 +149,11 @@ class Catalog:
             classes,
         )
 
+    def class_version(self, actor: str) -> int:
+        """The newest version of a class that was run here; 0 if none was."""
+        rows = internal(self._connection, "SELECT version FROM classes WHERE actor = ?", (actor,))
+        return rows[0][0] if rows else 0
+
     def put(self, entry: Entry) -> None:
         """Change a row with the next round. The caller asks the syncer for one if a reply depends on it."""
         self._waiting[entry.name] = entry

@@ -13,10 +13,12 @@ import typer
 
 from durable_rooms.cli.demo import demo_command
 from durable_rooms.cli.doctor import doctor_command
+from durable_rooms.cli.recover import recover_command
 from durable_rooms.cli.rooms import rooms_command
 from durable_rooms.cli.status import status_command
 from durable_rooms.cli.verify import verify_command
 from durable_rooms.inspect import Selection
+from durable_rooms.recovery import Source
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -174,3 +176,27 @@ def doctor(
     """
     with interruptible():
         raise typer.Exit(doctor_command(data, as_json=as_json))
+
+
+RoomArgument = Annotated[str, typer.Argument(metavar="ROOM", help="A room, by class and id: ChatRoom/general.")]
+
+
+@app.command(short_help="Bring back a room whose file is damaged.")
+def recover(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data directory; no process may be running on it.")],
+    room: RoomArgument,
+    source: Annotated[
+        Source | None, typer.Option("--from", help="Take rows from the damaged file alone, or from the replica; else from both.")
+    ] = None,
+    replica: Annotated[Path | None, typer.Option(metavar="FILE", help="The replica, if the process had it elsewhere.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a room anew from what its damaged file still says and from the replica; say what came from where and what is missing.
+
+    The damaged file stays in quarantine as it was found. A sound room is left alone.
+
+    Exit code 0: recovered, nothing missing as far as can be known. 1: something is missing, or it could not be recovered; it is
+    told. 2: bad usage. 130: Ctrl-C.
+    """
+    with interruptible():
+        raise typer.Exit(recover_command(data, room, source, replica, as_json=as_json))
