@@ -17,6 +17,7 @@ from replication import replicator
 VISITORS = 64  # and places
 SAMPLES = 16  # of the line through closed rooms
 IDLE_SECONDS = 0.2
+REST_SECONDS = 3.0  # a room that was not called for one to two seconds gives back its page cache
 LOOK_SECONDS = 0.02
 EMPTY_SECONDS_MAX = 60.0
 MARKS_CACHED_MAX = 100  # instead of 20,000, so that the cache is full before the first sample
@@ -44,7 +45,9 @@ async def open_rooms(path: Path, few: int, many: int) -> None:
         for first, last in ((0, few), (few, many)):
             await visit(runtime, iter(range(first, last)))
             await settle(runtime)
-            say(rooms=runtime.status().rooms_open, rss=settled_bytes())
+            at_work = settled_bytes()
+            await trio.sleep(REST_SECONDS)
+            say(rooms=runtime.status().rooms_open, rss=settled_bytes(), at_work=at_work)
 
 
 async def closed_rooms(path: Path, rooms: int, *, replicated: bool) -> None:
