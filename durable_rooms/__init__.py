@@ -45,6 +45,7 @@ from actors import (  # noqa: E402 - only after the check
     TurnVoid,
     UnknownMethod,
 )
+from durable_rooms.dumping import Dumped  # noqa: E402
 from durable_rooms.runtime import Runtime, Status, open_runtime  # noqa: E402
 from replication import ReplicaStatus, SQLiteReplica  # noqa: E402
 
@@ -60,6 +61,7 @@ __all__ = [
     "DeadlineExceeded",
     "DiskFailed",
     "DiskUnfit",
+    "Dumped",
     "Limits",
     "ManyRows",
     "Migration",

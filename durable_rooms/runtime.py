@@ -6,9 +6,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from os import PathLike
+from pathlib import Path
+from typing import Any
 
 import actors
-from actors import Actor, Doors, Limits, NoFollower
+from actors import Actor, Doors, Limits, NoFollower, Room, RoomName
+from actors.room import closed
+from durable_rooms.dumping import Dumped, dump_open, unknown
 from durable_rooms.signals import Termination
 from durable_rooms.status_file import StatusFile
 from replication import ReplicaStatus, Replicator, SQLiteReplica
@@ -54,6 +58,21 @@ class Runtime(actors.Runtime):
         """
         for replicator in self._replicators:
             await replicator.replicated(timeout)
+
+    async def dump(self, room: Room[Any], path: str | PathLike[str]) -> Dumped:
+        """Copy a room, as it is at one moment, into a new SQLite file, while it works; the file is durable when this returns.
+
+        Raises:
+          FileExistsError: there is a file of this name; nothing is overwritten.
+          RoomUnfit, RuntimeClosed: the room cannot be opened, was never called, or its copy does not pass SQLite's check.
+          OutcomeUnknown, OSError, apsw.Error: no file was made.
+        """
+        name = RoomName(room.actor.__name__, room.id)
+        if not self._admitting:
+            raise closed(name)
+        if self.catalog.get(name) is None:
+            raise unknown(name)
+        return await dump_open(self, name, Path(path))
 
     def status(self) -> Status:
         status = super().status()

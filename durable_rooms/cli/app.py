@@ -13,6 +13,7 @@ import typer
 
 from durable_rooms.cli.demo import demo_command
 from durable_rooms.cli.doctor import doctor_command
+from durable_rooms.cli.dump import dump_command
 from durable_rooms.cli.recover import recover_command
 from durable_rooms.cli.rooms import rooms_command
 from durable_rooms.cli.status import status_command
@@ -200,3 +201,20 @@ def recover(
     """
     with interruptible():
         raise typer.Exit(recover_command(data, room, source, replica, as_json=as_json))
+
+
+@app.command(short_help="Copy one room into a file, beside a running process.")
+def dump(
+    data: PresentArgument,
+    room: RoomArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; there must be no file of this name.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy one room, as it is at one moment, into a single SQLite file; check it and make it durable.
+
+    Reads only; works beside a running process, whose calls go on meanwhile. Overwrites nothing.
+
+    Exit code 0: copied. 1: the room cannot be read; the reason is told. 2: bad usage. 130: Ctrl-C.
+    """
+    with interruptible():
+        raise typer.Exit(dump_command(data, room, file, as_json=as_json))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -142,8 +143,10 @@ def choose(sources: Sources, report: Recovery) -> Blueprint:
         if agreed or (digest is not None and not siblings):
             return own
     for sibling in siblings:
-        if (wanted is not None and digest_of(sibling) == wanted) or (own is not None and _as_far(own, sibling)):
+        if (wanted is not None and digest_of(sibling) == wanted) or (own is not None and _as_far(own.migrations, sibling)):
             return sibling
+        if own is None and salvage is not None and salvage.follow(sibling.roots) and _as_far(salvage.migrations(), sibling):
+            return sibling  # the file's first page is gone, and the others are where this room has them
     if own is not None and own.texts() and digest_of(own) is not None:
         if not own.whole:
             report.missing.append("the schema is as far as it could be read; a table, an index or a trigger may be missing")
@@ -167,9 +170,9 @@ def _ran(sources: Sources) -> Iterator[tuple[int, str, float, str]]:
         yield number, "recovered", 0.0, ""
 
 
-def _as_far(own: Blueprint, sibling: Blueprint) -> bool:
+def _as_far(migrations: tuple[tuple[Any, ...], ...], sibling: Blueprint) -> bool:
     """Both ran the same migrations."""
-    ours, theirs = ([(row[0], row[3]) for row in one.migrations] for one in (own, sibling))
+    ours, theirs = ([(row[0], row[3]) for row in one] for one in (migrations, sibling.migrations))
     return bool(ours) and ours == theirs
 
 

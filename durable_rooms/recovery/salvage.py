@@ -76,13 +76,12 @@ class Salvage:
         self._roots = {thing.name: thing.root for thing in things if thing is not None and thing.type == "table"}
         self.names_its_room = self._names_its_room()
         self.history = self._history()
-        migrations = self._internal("_migrations")
         self.blueprint = Blueprint(
             source="the damaged file",
             things=tuple(thing for thing in things if thing is not None),
-            migrations=tuple(row for row in migrations.rows if len(row) == 4),
+            migrations=self.migrations(),
             local=self._local(things) if self.history.whole else None,
-            whole=schema.whole and None not in things and migrations.whole,
+            whole=schema.whole and None not in things and self._internal("_migrations").whole,
         )
 
     def follow(self, roots: dict[str, int]) -> bool:
@@ -91,6 +90,10 @@ class Salvage:
         self.names_its_room = self._names_its_room()
         self.history = self._history()
         return self.names_its_room
+
+    def migrations(self) -> tuple[tuple[Any, ...], ...]:
+        """The rows of `_migrations`."""
+        return tuple(row for row in self._internal("_migrations").rows if len(row) == 4)
 
     def rows(self, shape: Shape) -> Rows:
         """The rows of one table."""
