@@ -11,14 +11,14 @@ from pathlib import Path
 import apsw
 
 from actors.disk import Disk
-from actors.errors import RoomLocked, RoomsError, RoomUnfit, StatementRefused
+from actors.errors import MigrationFailed, RoomLocked, RoomsError, RoomUnfit, StatementRefused
 from actors.follower import Position
 from actors.guard import Guard
 from actors.interior import FORMAT, migrate, name_room
 from actors.limits import Limits
 from actors.migration import Migration
 from actors.names import RoomName
-from actors.quarantine import Damaged
+from actors.quarantine import Damaged, is_damage
 from actors.rehome import delete_database, rehome_database, rehome_wal, set_aside, wal_of
 from actors.schemas import Schemas
 from actors.sql import internal
@@ -67,8 +67,12 @@ def open_room(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
         )
     try:
         return _open_existing(disk, plan, schemas) if exists else _give_birth(disk, plan, schemas)
-    except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError) as error:
+    except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError, UnicodeDecodeError) as error:  # every text of ours is UTF-8
         raise Damaged(str(error)) from error
+    except MigrationFailed as error:
+        if error.__cause__ is not None and is_damage(error.__cause__):
+            raise Damaged(str(error.__cause__)) from error
+        raise
     except StatementRefused as error:  # another program left a table that a handler could not have made
         raise _unfit(plan, str(error)) from error
     except apsw.BusyError as error:
@@ -99,7 +103,7 @@ def _is_sound(disk: Disk, plan: RoomPlan) -> bool:
         finally:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close(True)
-    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.CantOpenError):
+    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.CantOpenError, UnicodeDecodeError):
         return False
 
 
@@ -115,22 +119,25 @@ def _open_existing(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
         storage = _equip(disk, plan, schemas, connection, level_off=not had_wal)
     except BaseException as error:
         _close_untouched(connection)
-        if isinstance(error, Damaged | apsw.NotADBError | apsw.CorruptError) and not had_wal:
-            _remove_empty_wal(disk, plan.path)
+        if not had_wal:
+            _remove_empty_wal(disk, plan.path, error)
         raise
     try:
         rewound = _compare_with_catalog(storage, plan)
         if migrate(storage.transaction, plan.migrations, plan.now, must_write=rewound):
             storage.needs_round = True
-    except BaseException:
+    except BaseException as error:
         storage.abandon()
+        if not had_wal:
+            _remove_empty_wal(disk, plan.path, error)
         raise
     return storage
 
 
-def _remove_empty_wal(disk: Disk, path: Path) -> None:
+def _remove_empty_wal(disk: Disk, path: Path, error: BaseException) -> None:
     """The one that our reading made: a damaged file is left exactly as it was found."""
-    if disk.exists(wal_of(path)) and not disk.footprint(wal_of(path))[0]:
+    damage = Damaged | apsw.NotADBError | apsw.CorruptError | UnicodeDecodeError
+    if isinstance(error, damage) and disk.exists(wal_of(path)) and not disk.footprint(wal_of(path))[0]:
         disk.unlink(wal_of(path))
 
 
@@ -148,6 +155,8 @@ def _check_identity(connection: apsw.Connection, plan: RoomPlan) -> None:
         raise Damaged(f"it is not a room ({error})") from error
     if len(rows) != 1 or rows[0][:2] != tuple(plan.name):
         raise Damaged(f"it belongs to another room: {rows!a:.100}")
+    if not isinstance(rows[0][2], int):
+        raise Damaged(f"its format is {rows[0][2]!a:.100}")
     if rows[0][2] > FORMAT:
         raise _unfit(plan, f"its format {rows[0][2]} is newer than this version of durable-rooms, which knows {FORMAT}")
 
@@ -160,6 +169,8 @@ def _check_writable(connection: apsw.Connection, plan: RoomPlan) -> None:
 
 def _compare_with_catalog(storage: Storage, plan: RoomPlan) -> bool:
     """Rules 20 and 31; True if the file was rewound, so that a new epoch must be committed before the first reply."""
+    if not storage.transaction.timeline:
+        raise Damaged("it has no epoch")
     seen = Position(storage.epoch, storage.transaction.seq)
     if plan.catalogued is not None and seen < plan.catalogued:
         storage.transaction.new_epoch = plan.catalogued.epoch + 1

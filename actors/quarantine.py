@@ -27,8 +27,7 @@ def is_damage(error: BaseException) -> bool:
     changed behind its back) is the schema's matter."""
     if not isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return False
-    codes: Any = error  # apsw's stubs leave this attribute out
-    return codes.extendedresult != apsw.SQLITE_CORRUPT_VTAB
+    return getattr(error, "extendedresult", None) != apsw.SQLITE_CORRUPT_VTAB
 
 
 def refusal(directory: DataDir, name: RoomName, reason: str, place: Path | None, *, ran: Ran = "no") -> RoomQuarantined:

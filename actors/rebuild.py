@@ -77,6 +77,8 @@ def found(disk: Disk, directory: DataDir, *, active: bool) -> Iterator[Entry]:
 def read_entry(disk: Disk, path: Path, file: str) -> Entry:
     """What a room's file says of itself."""
     nameless = Entry(RoomName("", file), active=False, proven=True, position=Position(0, 0))
+    if not disk.footprint(path)[0]:  # SQLite would delete the WAL that it finds beside it
+        return replace(nameless, sick="the file is empty")
     try:
         connection = disk.connect(path)
         try:
@@ -84,7 +86,7 @@ def read_entry(disk: Disk, path: Path, file: str) -> Entry:
         finally:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close(True)
-    except apsw.Error as error:
+    except (apsw.Error, UnicodeDecodeError) as error:
         return replace(nameless, sick=f"{type(error).__name__}: {error}")
     if len(rows) != 1 or room_file(RoomName(*rows[0][:2])) != file:
         return replace(nameless, sick="it is not the room that its name stands for")

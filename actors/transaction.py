@@ -180,6 +180,8 @@ class Transaction:
             self.unfit = ""
         except StatementRefused as error:  # what a handler could not have made; undone there, the room is fit again
             self.unfit = str(error)
+        except UnicodeDecodeError as error:
+            raise apsw.CorruptError(f"a text of the schema is not UTF-8 ({error})") from error
         self.seq = capture.last_seq(self.connection)
         self.timeline = capture.timeline(self.connection)
 

@@ -50,7 +50,7 @@ HOSTILE = [
 ]
 
 
-async def test_hostile_ids_are_as_many_rooms_and_stay_inside_the_directory(tmp_path: Path, autojump_clock) -> None:
+async def test_f39_hostile_ids_are_as_many_rooms_and_stay_inside_the_directory(tmp_path: Path, autojump_clock) -> None:
     path = tmp_path / "data"
     async with open_test_runtime(ChatRoom, path=path) as runtime:
         for n, id in enumerate(HOSTILE):
@@ -79,7 +79,7 @@ async def test_hostile_ids_are_as_many_rooms_and_stay_inside_the_directory(tmp_p
         (None, "text"),
     ],
 )
-async def test_what_is_no_id_is_refused_when_the_stub_is_made(id: object, why: str, autojump_clock) -> None:
+async def test_f39_what_is_no_id_is_refused_when_the_stub_is_made(id: object, why: str, autojump_clock) -> None:
     async with open_test_runtime(ChatRoom) as runtime:
         with pytest.raises(RoomIdInvalid, match=why) as caught:
             runtime.room(ChatRoom, id)  # pyright: ignore[reportArgumentType]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,7 @@ import trio
 from actors import Disk, RoomName
 from durable_rooms import RoomQuarantined, RoomUnfit, SQLiteReplica
 from durable_rooms.testing import open_test_runtime
-from tests.rooms.chat import ChatRoom, one_room, path_of, together
+from tests.rooms.chat import ChatRoom, one_room, outcome, path_of, together
 
 Harm = Callable[[Path, Path], None]
 
@@ -58,7 +59,29 @@ def flipped_in_the_schema(file: Path, other: Path) -> None:
     file.write_bytes(content)
 
 
-HARMS = [overwritten, header_torn, cut_in_the_middle, emptied, another_rooms, foreign, flipped_in_the_schema]
+def name_in_no_utf8(file: Path, other: Path) -> None:
+    connection = apsw.Connection(str(file))
+    connection.execute("UPDATE _room SET id = CAST(x'ff' AS TEXT)").fetchall()
+    connection.close()
+
+
+def without_epoch(file: Path, other: Path) -> None:
+    connection = apsw.Connection(str(file))
+    connection.execute("DELETE FROM _timeline").fetchall()
+    connection.close()
+
+
+HARMS = [
+    name_in_no_utf8,
+    without_epoch,
+    overwritten,
+    header_torn,
+    cut_in_the_middle,
+    emptied,
+    another_rooms,
+    foreign,
+    flipped_in_the_schema,
+]
 
 
 class FullTextRoom(ChatRoom):
@@ -209,6 +232,25 @@ async def test_an_unreadable_file_that_a_rebuilt_catalog_has_met_is_its_rooms_on
         await refused(runtime.room(ChatRoom, "a").bodies)
 
 
+class MigratedRoom(ChatRoom):
+    migrations = [*ChatRoom.migrations, "CREATE INDEX by_body ON messages (body, id)"]
+
+
+MigratedRoom.__name__ = "ChatRoom"
+
+
+async def test_damage_that_a_migration_meets_is_damage_and_no_failed_migration(path: Path, autojump_clock) -> None:
+    async with open_test_runtime(ChatRoom, path=path) as runtime:
+        file = path_of(runtime, runtime.room(ChatRoom, "a"))
+    content = bytearray(file.read_bytes())
+    (at,) = [at for at in range(0, len(content), 4096) if content[at] == 0x0D and b"in a" in content[at : at + 4096]]
+    content[at] = 0xA5
+    file.write_bytes(content)
+    async with open_test_runtime(MigratedRoom, path=path) as runtime:
+        await refused(runtime.room(MigratedRoom, "a").bodies)
+        assert await runtime.room(MigratedRoom, "b").bodies() == ["in b"]
+
+
 # -- found while the room runs ----------------------------------------------------------------------------------------
 class LargeRoom(ChatRoom):
     """More rows than SQLite keeps in memory, so that it reads the file again."""
@@ -320,6 +362,42 @@ async def test_a_full_text_index_at_odds_with_its_table_is_no_damage_of_the_file
         with pytest.raises(apsw.CorruptError):
             await room.break_index()
         assert await room.notes() == []
+
+
+async def test_a_commit_that_finds_the_file_damaged_leaves_its_outcome_unknown_and_is_no_failed_sync(
+    tmp_path: Path, autojump_clock
+) -> None:
+    async with open_test_runtime(ChatRoom, path=tmp_path) as runtime:
+        room = runtime.room(ChatRoom, "a")
+        await room.post("before")
+        activation = runtime.seated(RoomName("ChatRoom", "a"))
+        activation.commit_unknown(apsw.CorruptError("found by COMMIT"))
+        assert "its file is damaged" in str(activation.gate.broken)
+        await refused(room.ping)
+        assert len(in_quarantine(tmp_path)) == 1
+        assert runtime.status().rooms_broken == 0
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_f13_whatever_the_damage_only_its_room_feels_it(seed: int, path: Path, autojump_clock) -> None:
+    chance = random.Random(seed)
+    async with open_test_runtime(ChatRoom, path=path, replicas=[SQLiteReplica()]) as runtime:
+        a, b = runtime.room(ChatRoom, "a"), runtime.room(ChatRoom, "b")
+        file = path_of(runtime, a)
+        content = bytearray(file.read_bytes())
+        for _ in range(chance.choice([1, 3, 30, 300])):
+            at = chance.randrange(len(content))
+            used = [place for place in range(at, min(at + 4096, len(content))) if content[place]]
+            content[used[0] if used else at] = chance.randrange(256)
+        file.write_bytes(content)
+        for call in (a.bodies, lambda: a.post("x"), a.bodies, a.ping):
+            await outcome(call)
+        await b.post("fine")
+        assert await b.bodies() == ["in b", "fine"]
+        await trio.sleep(100)
+    async with open_test_runtime(ChatRoom, path=path) as runtime:
+        await outcome(runtime.room(ChatRoom, "a").bodies)
+        assert await runtime.room(ChatRoom, "b").bodies() == ["in b", "fine"]
 
 
 # -- not damage ---------------------------------------------------------------------------------------------------------
