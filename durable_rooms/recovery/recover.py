@@ -21,6 +21,7 @@ from durable_rooms.inspect.place import require
 from durable_rooms.inspect.status import replica_path
 from durable_rooms.recovery.assemble import Sources, assemble
 from durable_rooms.recovery.copied import Copied, read_copied
+from durable_rooms.recovery.pages import read_image
 from durable_rooms.recovery.report import NotRecovered, Recovery, Source
 from durable_rooms.recovery.salvage import EPOCH_MAX, Salvage
 from durable_rooms.verify.files import Unreadable
@@ -97,7 +98,9 @@ class _Work:
 
     # -- what there is ------------------------------------------------------------------------------------------------
     def _is_sound(self) -> bool:
-        """By SQLite's own check, on a copy: the file itself is left as it is."""
+        """By SQLite's own check, on a copy: the file itself is left as it is. SQLite passes over the end of a damaged WAL."""
+        if read_image(self.path, wal_of(self.path)).notes:
+            return False
         copy = self.path.with_name(self.path.name + ".examined")
         self._copy(copy)
         try:

@@ -11,6 +11,7 @@ import pytest
 
 from actors import DataDir, DataDirInUse, Disk, RoomName
 from actors.owner import Ownership
+from actors.rehome import wal_of
 from durable_rooms import Actor, RoomQuarantined, SQLiteReplica
 from durable_rooms.recovery import NotRecovered, Recovery, recover
 from durable_rooms.testing import open_test_runtime
@@ -257,6 +258,26 @@ async def test_a_good_copy_put_in_the_place_of_a_sick_room_is_what_it_is_recover
     report = recover(data, NAME, source="file")
     assert report.complete
     assert await lives(data) == full()
+
+
+async def test_what_lies_behind_a_damaged_frame_of_the_wal_is_brought_back(data: Path, autojump_clock) -> None:
+    """An opening would stop at the damaged frame and go on from there."""
+    async with open_test_runtime(Chat, path=data) as runtime:
+        room = runtime.room(Chat, "a")
+        for n in range(6):
+            await room.post(f"late {n}")
+        content, log = (file.read_bytes() for file in (file_of(data), wal_of(file_of(data))))
+    (data / "clean-stop").unlink()  # as after a crash
+    damaged = bytearray(log)
+    damaged[32 + (len(log) - 32) // 2 // 4120 * 4120 + 24 + 2_000] ^= 0xFF
+    file_of(data).write_bytes(content)
+    wal_of(file_of(data)).write_bytes(damaged)
+    report = recover(data, NAME)
+    assert any("frame of the WAL is damaged" in text for text in report.damage)
+    assert report.file is not None
+    assert wal_of(report.file).read_bytes() == damaged
+    found = await lives(data)
+    assert [body for body in found.values() if body.startswith("late")] == [f"late {n}" for n in range(6)]
 
 
 async def test_a_room_may_fall_sick_again_after_its_recovery(data: Path, autojump_clock) -> None:
