@@ -14,6 +14,7 @@ from actors.actor import Actor
 from actors.disk import Disk
 from actors.doors import Doors
 from actors.errors import (
+    ActorFailed,
     BadArguments,
     CallFailed,
     CallRefused,
@@ -71,6 +72,7 @@ from actors.watchdog import Stall
 __all__ = [
     "SQL",
     "Actor",
+    "ActorFailed",
     "BadArguments",
     "CallFailed",
     "CallRefused",

@@ -12,6 +12,7 @@ RoomsError                         ran, retryable, room
 │   │   ├── MigrationFailed        a step raised; the room is as it was before
 │   │   ├── MigrationEdited        a step was changed after it ran
 │   │   ├── SchemaTooNew           the file was written by a newer version of the class
+│   │   ├── ActorFailed            the class's constructor raised
 │   │   └── RoomQuarantined        its file is damaged and was moved to quarantine
 │   └── RuntimeClosed              the runtime is stopping or has stopped
 ├── CallFailed                     it ran and was rolled back
@@ -100,6 +101,10 @@ class MigrationEdited(RoomUnfit):
 
 class SchemaTooNew(RoomUnfit):
     """The room was migrated by a newer version of the class."""
+
+
+class ActorFailed(RoomUnfit):
+    """The actor class could not be instantiated for this room: its constructor raised."""
 
 
 class RoomQuarantined(RoomUnfit):

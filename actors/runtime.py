@@ -11,6 +11,7 @@ import trio
 
 from actors.activation import Activation
 from actors.actor import STUB_NAMES, Actor, handler_names_reserved
+from actors.backoff import Backoff
 from actors.catalog import PAGE_ROOMS_MAX, Catalog
 from actors.doors import Doors
 from actors.envelope import Envelope
@@ -84,6 +85,7 @@ class Runtime:
         self.doors = doors
         self.schemas = Schemas()
         self.templates = Templates()
+        self.backoff = Backoff(doors.random.uniform)
         self.tidying = Tidying(self._tidy, lambda: self._residents.crowded)
         self.watchdog = Watchdog(limits, doors)
         self.failure: RoomsError | None = None

@@ -13,8 +13,9 @@ import trio
 
 from actors.activation import Activation
 from actors.actor import Actor
+from actors.backoff import Backoff
 from actors.envelope import Envelope
-from actors.errors import RoomsError, RoomUnfit, RuntimeClosed
+from actors.errors import ActorFailed, RoomsError, RuntimeClosed
 from actors.follower import Follower, Position, Source
 from actors.mailbox import Mailbox
 from actors.names import RoomName
@@ -30,6 +31,7 @@ class House(Records, Protocol):
 
     follower: Follower
     watchdog: Watchdog
+    backoff: Backoff
     checkpoints: trio.Semaphore
     stopping: bool
 
@@ -94,6 +96,10 @@ class Seat:
             self.borrowers -= 1
             self._house.vacated(self)
 
+    def _refuse(self, error: RoomsError) -> None:
+        self.refuse_all(error)
+        self._receive_visitors(error)
+
     def refuse_all(self, error: RoomsError) -> None:
         for envelope in self.mailbox.empty():
             envelope.refuse(error)
@@ -108,6 +114,10 @@ class Seat:
         """Open the room, let it serve, close it; again while calls or followers wait."""
         try:
             while len(self.mailbox) or self._visitors:
+                refusal = self._house.backoff.refusal(self.name)
+                if refusal is not None:
+                    self._refuse(refusal)
+                    break
                 await self._house.take_place(self)
                 try:
                     await self._stay()
@@ -123,9 +133,10 @@ class Seat:
             storage = await self.file.open()
             actor = await self._make_actor(storage)
         except RoomsError as error:
-            self.refuse_all(error)
-            self._receive_visitors(error)
+            self._house.backoff.failed(self.name, error)
+            self._refuse(error)
             return
+        self._house.backoff.succeeded(self.name)
         self._known_active = False
         try:
             activation = await self._serve(actor, storage)
@@ -169,7 +180,7 @@ class Seat:
             return self.actor_class.actor()
         except Exception as error:
             await self.file.put_right(storage, broken=False)
-            raise RoomUnfit(
+            raise ActorFailed(
                 f"{self.name}: {self.name.actor}() raised {type(error).__name__}: {error}. Nothing ran and nothing was written.",
                 room=str(self.name),
             ) from error

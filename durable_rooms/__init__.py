@@ -10,6 +10,7 @@ shadowed.check()
 from actors import (  # noqa: E402 - only after the check
     SQL,
     Actor,
+    ActorFailed,
     BadArguments,
     CallFailed,
     CallRefused,
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SQL",
     "Actor",
+    "ActorFailed",
     "BadArguments",
     "CallFailed",
     "CallRefused",
