@@ -1,7 +1,9 @@
 """Migrations: the steps of a class's schema, each run once a room, in order, all in one transaction."""
 
+import re
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from importlib.resources import files
 from inspect import getsource, iscoroutinefunction
 from textwrap import dedent
 
@@ -14,6 +16,9 @@ from actors.sqltext import statements
 MIGRATIONS_SCHEMA = (
     "CREATE TABLE _migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at REAL NOT NULL, hash TEXT NOT NULL)"
 )
+
+
+_FILE_NAME = re.compile(r"[0-9]{4}_[A-Za-z0-9_.-]+[.]sql")
 
 
 class Migration:
@@ -40,6 +45,38 @@ class Migration:
             )
         self.name = name or called
         self.hash = _hash(self.name if called == "<lambda>" else _source_of(up, called))
+
+    @staticmethod
+    def folder(package: str) -> "list[Migration]":
+        """`0001_channels.sql`, `0002_threads.sql` … of a package's resources, in order; also from a zip. Other files that do not
+        end in .sql are left alone.
+
+        Raises:
+          ValueError: a hole, a number twice, a name that does not fit, an empty file, one that is not UTF-8, or none at all.
+          ModuleNotFoundError: there is no such package.
+        """
+        found = sorted(
+            (file for file in files(package).iterdir() if file.is_file() and file.name.endswith(".sql")),
+            key=lambda file: file.name,
+        )
+        if not found:
+            raise ValueError(f"Migration.folder({package!r}): no file there ends in .sql; the first is called 0001_….sql")
+        return [_step_of(package, number, file.name, file.read_bytes()) for number, file in enumerate(found, 1)]
+
+
+def _step_of(package: str, number: int, name: str, content: bytes) -> Migration:
+    where = f"Migration.folder({package!r}): {name}"
+    if not _FILE_NAME.fullmatch(name):
+        raise ValueError(f"{where} has no number and name, as in 0001_channels.sql")
+    if int(name.partition("_")[0]) != number:
+        raise ValueError(f"{where} should be number {number:04}: the steps are numbered from 0001 without a hole or a double")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where} is not UTF-8: {error}") from error
+    if not text.strip():
+        raise ValueError(f"{where} is empty")
+    return Migration(text, name=name)
 
 
 def _hash(text: str) -> str:
