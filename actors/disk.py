@@ -73,6 +73,11 @@ class Disk:
             raise OSError(code, f"syncfs: {os.strerror(code)}")
 
     # -- names ------------------------------------------------------------------------------------------------------
+    def free_bytes(self, path: Path) -> int:
+        """What this user may still write to the file system of a directory."""
+        stat = os.statvfs(path)
+        return stat.f_bavail * stat.f_frsize
+
     def exists(self, path: Path) -> bool:
         return path.exists()
 

@@ -77,7 +77,12 @@ async def open_house(
             with trio.CancelScope(shield=True):
                 await doors.threads.run(catalog.abandon if failed else catalog.close)
         with trio.CancelScope(shield=True):
-            await doors.threads.run(ownership.mark_clean)
+            try:
+                await doors.threads.run(ownership.mark_clean)
+            except OSError as error:
+                logger.warning(
+                    "%s: the clean stop could not be noted (%s); the next start re-homes what it need not", path, error
+                )
         if body_error is not None:
             raise body_error
     finally:

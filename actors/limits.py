@@ -60,6 +60,9 @@ class Limits:
     wal_bytes_max: int = 4 * MIB
     """A room's WAL beyond this is checkpointed in a worker thread. 4 MiB keep a re-home after a crash near 10 ms."""
 
+    free_bytes_min: int = 256 * MIB
+    """With less free space nothing more is taken in (`StorageFull`; reads and DELETE work): 64 WALs of 4 MiB must still fit."""
+
     drain_seconds_max: float = 10.0
     """How long a stop waits for calls that have begun or queue, and then for the replica; what is left of the calls is refused
     or unknown, of the changes replicated after the next start. Supervisors commonly kill after 10 to 90 s."""

@@ -22,6 +22,7 @@ from actors.opening import RoomPlan, open_room
 from actors.quarantine import Damaged, finish_move, is_damage, put_into_quarantine, refusal
 from actors.rehome import delete_database, rehome_wal
 from actors.schemas import Schemas
+from actors.space import Space
 from actors.storage import Storage, checkpoint
 from actors.syncer import Syncer
 from actors.template import Templates
@@ -50,6 +51,7 @@ class Records(Protocol):
     catalog: Catalog
     syncer: Syncer
     schemas: Schemas
+    space: Space
     templates: Templates
     tidying: Tidying
     opening: trio.Lock  # a room is being opened on the loop
@@ -81,6 +83,11 @@ class RoomFile:
         sick = entry.sick if entry else self._unnamed()
         if sick is not None:
             raise await self._refused(sick)
+        if house.space.full and (entry is None or 0 < entry.version < self._version):
+            raise StorageFull(
+                f"{self.name}: {house.space.words}, so no room is born or migrated. Nothing ran; try again when there is space.",
+                room=str(self.name),
+            )
         plan = RoomPlan(
             name=self.name,
             path=house.directory.room(self.name),
@@ -98,6 +105,7 @@ class RoomFile:
         try:
             brief = entry is not None and not plan.unclean and entry.version == self._version  # no re-home and no migration
             storage = await self._run_opening(plan, brief=brief)
+            storage.transaction.space = house.space
             storage.ask_itself = house.syncer.failures != failures
             house.tidying.opened(self.name)
             return storage

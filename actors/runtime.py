@@ -28,6 +28,7 @@ from actors.room_file import ActorClass
 from actors.schemas import Schemas
 from actors.seat import Seat
 from actors.source import RoomSource
+from actors.space import Space
 from actors.syncer import Syncer
 from actors.template import Templates
 from actors.tidying import Tidying
@@ -53,6 +54,8 @@ class RuntimeStatus:
     rooms_broken: int  # by failed syncs, since the start
     stalls: int  # so often the loop stood still for blocked_seconds_warn
     last_stall: Stall | None  # who did it, for how long, and the stack
+    full: bool  # too little free space: statements that add data are refused until it returns
+    free_bytes: int  # of the data directory's file system, a second ago at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Runtime:
         self.doors = doors
         self.schemas = Schemas()
         self.templates = Templates()
+        self.space = Space(doors, directory.path, limits.free_bytes_min)
         self.backoff = Backoff(doors.random.uniform)
         self.tidying = Tidying(self._tidy, lambda: self._residents.crowded)
         self.watchdog = Watchdog(limits, doors)
@@ -146,6 +150,8 @@ class Runtime:
             rooms_broken=self._rooms_broken,
             stalls=self.watchdog.stalls,
             last_stall=self.watchdog.last_stall,
+            full=self.space.full or self.syncer.catalog_full,
+            free_bytes=self.space.free_bytes,
         )
 
     # -- for stubs --------------------------------------------------------------------------------------------------------
@@ -245,6 +251,8 @@ class Runtime:
                 nursery.start_soon(self._residents.usher)
                 nursery.start_soon(self._residents.rest_idle)
                 nursery.start_soon(self.tidying.run)
+                await self.space.look()
+                nursery.start_soon(self.space.run)
                 await nursery.start(self.follower.run, self)
                 self._admitting = True
                 task_status.started()
@@ -282,6 +290,7 @@ class Runtime:
         with trio.move_on_at(drain.deadline):  # one bound for both: what calls have used up, the follower must do without
             await self.follower.drain()
         self.stopping = True
+        self.syncer.patient = False  # a disk that is full now may stay so, and rooms cannot be quiet while rounds are put off
         await self._residents.close_all()
         await self.tidying.finish()
         self._nursery.cancel_scope.cancel()

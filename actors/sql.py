@@ -5,8 +5,9 @@ from typing import Any, Protocol, overload
 
 import apsw
 
-from actors.errors import DeadlineExceeded, ManyRows, NoRow, StatementRefused, TooLarge
+from actors.errors import DeadlineExceeded, ManyRows, NoRow, StatementRefused, StorageFull, TooLarge
 from actors.limits import STATEMENT_BYTES_MAX
+from actors.space import Fullness, fills
 from actors.sqltext import first_statement_end, is_blank
 
 SQLValue = None | bool | int | float | str | bytes
@@ -103,6 +104,7 @@ class Scope(Protocol):
     connection: Any  # an apsw.Connection; its stubs leave a type open that strict checking stumbles over
     entered: bool  # a handler runs and its savepoint is open
     room: str
+    space: Fullness
     statement_began: float | None  # None before each statement; then as its deadline first saw it
     statement_seconds_max: float
 
@@ -163,6 +165,8 @@ class SQL:
             self._check(query)
         if args and named:
             raise StatementRefused(f"give values one by one or by name, not both: {query:.200}")
+        if scope.space.full and fills(query):
+            raise self._full(query)
         connection = scope.connection
         before = connection.total_changes()
         scope.statement_began = None
@@ -177,6 +181,8 @@ class SQL:
                 tuples = cursor.fetchall()
         except apsw.Error as error:
             raise self._explained(error, query, named.values() if named else args) from error
+        if scope.space.full and fills(query) is None and connection.total_changes() != before:
+            raise self._full(query)
         names = tuple([column[0] for column in description])
         if len(names) > 1 and len(set(names)) != len(names):
             raise StatementRefused(
@@ -191,6 +197,8 @@ class SQL:
             scope.enter(query)
         if query not in self._known:
             self._check(query)
+        if scope.space.full and fills(query) is not False:
+            raise self._full(query)
         written = 0
         connection = scope.connection
         row: Sequence[SQLValue] = ()
@@ -204,6 +212,14 @@ class SQL:
         except apsw.Error as error:
             raise self._explained(error, query, row) from error
         return written
+
+    def _full(self, query: str) -> StorageFull:
+        space = self._scope.space
+        return StorageFull(
+            f"{self._scope.room}: {space.words}. Nothing was written; the call may be repeated when there is space. Reads and "
+            f"DELETE work. The statement: {query:.200}",
+            room=self._scope.room,
+        )
 
     def _check(self, query: str) -> None:
         if not isinstance(query, str):  # pyright: ignore[reportUnnecessaryIsInstance]: callers without a type checker

@@ -19,6 +19,7 @@ from actors.guard import Guard
 from actors.quarantine import is_damage
 from actors.schema import RoomSchema, refuse_names
 from actors.schemas import Schemas
+from actors.space import Fullness, Roomy
 from actors.sql import INTERNAL, SQL, internal
 
 FRAME_BYTES = 4_096 + 24  # of a WAL: a page and its header
@@ -57,6 +58,7 @@ class Transaction:
         self._frames_written = False
         self.wal_bytes = 0  # about, as of the last commit
         self._version = connection.data_version()
+        self.space: Fullness = Roomy()
         self.statement_began: float | None = None  # as its deadline first saw it
         self.statement_seconds_max = math.inf
         connection.set_wal_hook(self._note_frames)

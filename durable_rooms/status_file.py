@@ -30,6 +30,11 @@ PERIOD_SECONDS = 1.0  # a person reads it; one write costs a thread 0.1 ms
 HEARTBEAT_SECONDS = 5.0
 
 
+def _news(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What is worth a write: not the free space, which other programs change all the time."""
+    return {**figures, "status": {name: value for name, value in figures["status"].items() if name != "free_bytes"}}
+
+
 class StatusFile:
     """Of one runtime, from its start to its stop."""
 
@@ -66,9 +71,9 @@ class StatusFile:
         figures = self._figures(now)
         if self._written is not None:
             at, before = self._written
-            if before == figures and now - at < HEARTBEAT_SECONDS:
+            if before == _news(figures) and now - at < HEARTBEAT_SECONDS:
                 return
-        self._written = now, figures
+        self._written = now, _news(figures)
         await self._runtime.doors.threads.run(self._write, self._said(figures))
 
     def _said(self, figures: Mapping[str, Any], *, failure: str | None = None) -> bytes:
