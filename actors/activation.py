@@ -354,8 +354,8 @@ class Activation:
                     transaction.wal_bytes = await run(checkpoint, storage.disk, storage.path, "PASSIVE")
                 elif transaction.wal_bytes == before:
                     transaction.wal_bytes = 0
-        except (apsw.BusyError, apsw.FullError):
-            pass  # another program's lock, or a disk too full: the WAL is whole, and may grow as much again
+        except (apsw.BusyError, apsw.FullError, apsw.CantOpenError):
+            pass  # another program's lock, a disk too full, no descriptor left: the WAL is whole, and may grow as much again
         except (OSError, apsw.Error) as error:
             if isinstance(error, apsw.Error) and is_damage(error):
                 self.damaged(error)

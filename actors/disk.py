@@ -14,6 +14,8 @@ from pathlib import Path
 
 import apsw
 
+from actors.mount import Mount, mount_of
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -73,6 +75,18 @@ class Disk:
             raise OSError(code, f"syncfs: {os.strerror(code)}")
 
     # -- names ------------------------------------------------------------------------------------------------------
+    def mount(self, path: Path) -> Mount | None:
+        """The file system that holds a path; None where the system does not say."""
+        return mount_of(path)
+
+    def has_descriptors(self) -> bool:
+        """Whether this process may open one more file: SQLite's "unable to open" does not say why."""
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            return False
+        return True
+
     def free_bytes(self, path: Path) -> int:
         """What this user may still write to the file system of a directory."""
         stat = os.statvfs(path)

@@ -8,6 +8,7 @@ RoomsError                         ran, retryable, room
 │   ├── TooLarge                   over a named limit (as a result: rolled back)
 │   ├── Overloaded                 the mailbox is full
 │   ├── RoomLocked                 another program holds the room's file
+│   ├── NoDescriptors              the process may open no more files
 │   ├── RoomUnfit                  the room cannot be opened: damaged, or its migration was refused
 │   │   ├── MigrationFailed        a step raised; the room is as it was before
 │   │   ├── MigrationEdited        a step was changed after it ran
@@ -83,6 +84,12 @@ class Overloaded(CallRefused):
 
 class RoomLocked(CallRefused):
     """Another program held the room's write lock for longer than `lock_seconds_max`."""
+
+    retryable = True
+
+
+class NoDescriptors(CallRefused):
+    """The process has as many files open as the system allows, and no room could make place in time."""
 
     retryable = True
 

@@ -29,6 +29,7 @@ logger = logging.getLogger("durable_rooms.actors")
 RuntimeMaker = Callable[[DataDir, Catalog, int, Sequence[type[Actor]], Follower, Limits, Doors], R]
 
 DESCRIPTORS_PER_ROOM = 5  # database, WAL, shared memory, our own of the WAL, a newborn's of the database
+PLACES_MIN = 8
 DESCRIPTORS_KEPT = 256  # for sockets, logs and the replica; a quarter of them where the system allows fewer than 1,024
 
 
@@ -115,8 +116,12 @@ def _within_descriptors(limits: Limits, doors: Doors) -> Limits:
     allowed = doors.disk.raise_descriptor_limit(needed)
     if allowed >= needed:
         return limits
-    kept = min(DESCRIPTORS_KEPT, allowed // 4)
-    places = max(1, (allowed - kept) // DESCRIPTORS_PER_ROOM)
+    places = (allowed - min(DESCRIPTORS_KEPT, allowed // 4)) // DESCRIPTORS_PER_ROOM
+    if places < PLACES_MIN:
+        raise DiskUnfit(
+            f"the system allows this process {allowed} open files; {PLACES_MIN} rooms at once, the least that works, need "
+            f"{PLACES_MIN * DESCRIPTORS_PER_ROOM * 4 // 3}. Raise the limit (ulimit -n, LimitNOFILE=). Nothing was started."
+        )
     logger.warning(
         "the system allows %d open files, so %d rooms are open at once instead of %d", allowed, places, limits.open_rooms_max
     )

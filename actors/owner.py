@@ -30,6 +30,12 @@ class Ownership:
           DiskUnfit: it cannot hold rooms.
         """
         path = directory.path
+        mount = disk.mount(path)
+        if mount is not None and mount.network:
+            raise DiskUnfit(
+                f"{path} lies on {mount.type}, mounted at {mount.point}: a network file system, whose locks and syncs cannot be "
+                "relied on. Nothing was written; choose a directory on a local disk."
+            )
         try:
             _make_with_parents(disk, path)
             lock_fd = disk.open(directory.lock, create=True)

@@ -14,6 +14,7 @@ from actors.wakeup import Wakeup
 _IDLE_SECONDS_MIN = 0.02  # a room that was called more recently is likely to be called again at once
 _STAY_SECONDS_MIN = 0.25  # of a room in use: closing and opening cost 2 ms, and one caller posts 30 times meanwhile
 _PATIENCE_SECONDS = 0.1  # how long a room waits for an idle one to go before one in use must
+_SHED_AT_ONCE = 8  # 40 descriptors
 _LOOK_SECONDS = 0.01  # while rooms wait: those that have become idle or stayed long enough do not say so
 _REST_SECONDS = 1.0  # a room that is called every second or more often keeps its pages
 _LOOKS_PER_PERIOD = 4  # an idle room leaves at most a quarter of `idle_seconds_max` late
@@ -84,6 +85,17 @@ class Residents(Generic[S]):
         """A room has become idle."""
         if self._waiting:
             self._make_room()
+
+    def shed(self) -> None:
+        """Ask some idle rooms to go, the least recently used first: what they hold is needed elsewhere."""
+        asked = 0
+        for resident in self._used_at:
+            if resident.activation is not None and resident.activation.idle:
+                self._asked.add(resident)
+                resident.activation.leave(hurried=True)
+                asked += 1
+                if asked == _SHED_AT_ONCE:
+                    return
 
     async def usher(self) -> None:
         """Look again while rooms wait; runs until cancelled."""

@@ -12,7 +12,7 @@ import trio
 from actors.actor import Actor
 from actors.catalog import Catalog, Entry
 from actors.doors import Doors
-from actors.errors import RoomLocked, RoomQuarantined, RoomUnfit, StorageFull
+from actors.errors import NoDescriptors, RoomLocked, RoomQuarantined, RoomUnfit, StorageFull
 from actors.follower import Position
 from actors.handlers import Handlers
 from actors.limits import LOCK_POLL_SECONDS, Limits
@@ -30,6 +30,7 @@ from actors.tidying import Tidying
 
 logger = logging.getLogger("durable_rooms.actors")
 
+DESCRIPTORS_POLL_SECONDS = 0.05  # until a room that found no descriptor is tried again: others need as long to close
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -56,6 +57,10 @@ class Records(Protocol):
     tidying: Tidying
     opening: trio.Lock  # a room is being opened on the loop
 
+    def short_of_descriptors(self) -> None:
+        """Let some rooms close that nobody needs now."""
+        ...
+
 
 class RoomFile:
     def __init__(self, name: RoomName, actor_class: ActorClass, house: Records) -> None:
@@ -76,6 +81,11 @@ class RoomFile:
                     if trio.current_time() >= until:
                         raise
                     await trio.sleep(LOCK_POLL_SECONDS)
+                except NoDescriptors:
+                    if trio.current_time() >= until:
+                        raise
+                    self._house.short_of_descriptors()
+                    await trio.sleep(DESCRIPTORS_POLL_SECONDS)
 
     async def _try_open(self) -> Storage:
         house = self._house
@@ -115,6 +125,12 @@ class RoomFile:
             if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno in _FULL):
                 raise StorageFull(
                     f"{self.name}: the disk is full, so the room could not be opened. Nothing ran.", room=str(self.name)
+                ) from error
+            if not house.doors.disk.has_descriptors():
+                raise NoDescriptors(
+                    f"{self.name}: the process may open no more files, so the room could not be opened. Nothing ran; try again, "
+                    "and raise the limit (ulimit -n) or lower open_rooms_max.",
+                    room=str(self.name),
                 ) from error
             raise RoomUnfit(
                 f"{self.name}: its file {plan.path} could not be opened ({error}). Nothing ran; other rooms are not affected.",

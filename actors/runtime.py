@@ -200,6 +200,9 @@ class Runtime:
     async def _tidy(self, name: RoomName) -> None:
         await self.seat(name).tidy()
 
+    def short_of_descriptors(self) -> None:
+        self._residents.shed()
+
     def used(self, seat: Seat) -> None:
         self._residents.used(seat)
 

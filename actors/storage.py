@@ -58,14 +58,15 @@ class Storage:
     def close(self) -> None:
         """Close cleanly: checkpoint at NORMAL on a connection of its own, so that no WAL stays behind. Blocks for syncs.
 
-        On a full disk the WAL stays: everything in it is durable (rule 5), and the next activation goes on from it.
+        On a full disk, and where no descriptor is left, the WAL stays: everything in it is durable (rule 5), and the next
+        activation goes on from it.
 
         Raises:
           OSError, apsw.Error: the room is broken (rule 21); call `abandon`.
         """
         try:
             checkpoint(self.disk, self.path, "TRUNCATE", then=self._close_connection)
-        except apsw.FullError:
+        except (apsw.FullError, apsw.CantOpenError):
             self._close_connection()
         self.closed_bytes = self.disk.footprint(self.path)[0] + self.disk.size(self.wal_fd)
         self._close_descriptors()

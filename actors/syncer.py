@@ -6,6 +6,7 @@ directory costs the same as one of them. Nothing is ever retried after a failed 
 calls the page clean (rules 21 to 24).
 """
 
+import errno
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -143,8 +144,8 @@ class Syncer:
     async def _checkpoint_catalog(self) -> None:
         try:
             await self._threads.run(self._catalog.checkpoint)
-        except apsw.FullError:
-            return  # the WAL is whole, and grows meanwhile
+        except (apsw.FullError, apsw.CantOpenError):
+            return  # no space, or no descriptor: the WAL is whole, and grows meanwhile
         except (OSError, apsw.Error) as error:
             raise self._catalog_failed(error) from error
 
@@ -197,7 +198,7 @@ class Syncer:
                 for descriptor in descriptors:
                     self._disk.sync_data(descriptor)
                 if directory is not None:
-                    self._disk.sync_directory(directory)
+                    self._sync_directory(directory)
             except OSError as error:
                 failed[target] = error
         if catalog:
@@ -206,6 +207,15 @@ class Syncer:
             except OSError as error:
                 return failed, error
         return failed, None
+
+    def _sync_directory(self, directory: Path) -> None:
+        """It has to be opened for that; where no descriptor is left, the one that is held for life serves as well."""
+        try:
+            self._disk.sync_directory(directory)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._disk.has_syncfs:
+                raise
+            self._disk.sync_file_system(self._file_system_fd)
 
     def _catalog_failed(self, error: Exception) -> DiskFailed:
         return DiskFailed(

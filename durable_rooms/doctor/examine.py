@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actors import Disk, Limits
+from actors.mount import mount_of
 from durable_rooms.doctor.directory import directory
 from durable_rooms.doctor.finding import Finding, notice, problem
 from durable_rooms.doctor.machine import machine
-from durable_rooms.doctor.mount import mount_of
 from durable_rooms.doctor.place import PROBE_PREFIX, abilities, kind, space
 from durable_rooms.doctor.syncs import MEASURE_SECONDS, syncs
 

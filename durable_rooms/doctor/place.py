@@ -8,8 +8,8 @@ from pathlib import Path
 import apsw
 
 from actors import Disk
+from actors.mount import Mount
 from durable_rooms.doctor.finding import Finding, notice, ok, problem
-from durable_rooms.doctor.mount import Mount
 from durable_rooms.inspect.words import size
 
 PROBE_PREFIX = ".durable-rooms-doctor-"  # of the directories in which we try things out

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from actors import DataDir, Disk, RoomName
+from actors.mount import Mount, mount_of
 from durable_rooms.doctor import Finding, examine
 from durable_rooms.doctor.directory import directory
 from durable_rooms.doctor.machine import descriptors, packer, sqlite
-from durable_rooms.doctor.mount import Mount, mount_of
 from durable_rooms.doctor.place import kind
 from durable_rooms.doctor.syncs import Latency, of_file
 from tests.cli.running import catalog, command, room, service
