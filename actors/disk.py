@@ -19,6 +19,16 @@ from actors.mount import Mount, mount_of
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+READ_MARKS = (123, 127)  # of SQLite's locks in the shared memory of a WAL: WAL_READ_LOCK(0) to (4)
+
+
+def _command(pid: str) -> str:
+    try:
+        return (Path("/proc") / pid / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return "ended"
+
+
 class Disk:
     """The real disk. All methods block; the ones that sync take 0.1 to 100 ms. Raises OSError as the system does."""
 
@@ -50,6 +60,11 @@ class Disk:
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size
+
+    def stamp(self, fd: int) -> tuple[int, int]:
+        """Size and time of the last change (ns) of an open file: another value, and somebody has written."""
+        stat = os.fstat(fd)
+        return stat.st_size, stat.st_mtime_ns
 
     # -- syncs ------------------------------------------------------------------------------------------------------
     def sync_data(self, fd: int) -> None:
@@ -164,6 +179,26 @@ class Disk:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
         return needed if soft == resource.RLIM_INFINITY else soft
+
+    def readers(self, shm: Path) -> "list[str]":
+        """Who holds a read mark of a WAL's shared memory: "pid 4711 (sqlite3)"; none where the system does not tell (Linux does).
+
+        Our own process cannot ask for its own locks; in /proc/locks it is named as such.
+        """
+        try:
+            inode = str(shm.stat().st_ino)
+            lines = Path("/proc/locks").read_text().splitlines()
+        except OSError:
+            return []
+        pids: dict[str, None] = {}
+        for line in lines:  # `12: POSIX  ADVISORY  READ 4711 fe:00:131074 124 124`
+            fields = line.split()
+            if len(fields) < 8 or fields[1] != "POSIX" or fields[3] != "READ" or fields[5].rpartition(":")[2] != inode:
+                continue
+            if int(fields[6]) > READ_MARKS[1] or (fields[7] != "EOF" and int(fields[7]) < READ_MARKS[0]):
+                continue
+            pids[fields[4]] = None
+        return [f"this process, pid {pid}" if pid == str(os.getpid()) else f"pid {pid} ({_command(pid)})" for pid in pids]
 
     # -- ownership --------------------------------------------------------------------------------------------------
     def lock(self, fd: int) -> bool:

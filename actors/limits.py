@@ -60,6 +60,9 @@ class Limits:
     wal_bytes_max: int = 4 * MIB
     """A room's WAL beyond this is checkpointed in a worker thread. 4 MiB keep a re-home after a crash near 10 ms."""
 
+    wal_bytes_alert: int = 64 * MIB
+    """A room's WAL that a reader keeps from beginning again is reported beyond this: sixteen times its bound."""
+
     free_bytes_min: int = 256 * MIB
     """With less free space nothing more is taken in (`StorageFull`; reads and DELETE work): 64 WALs of 4 MiB must still fit."""
 

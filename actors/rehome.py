@@ -14,6 +14,10 @@ def wal_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def shm_of(path: Path) -> Path:
+    return path.with_name(path.name + "-shm")
+
+
 def rehome_wal(disk: Disk, path: Path) -> None:
     """Re-home the WAL of a closed database, if it has one, and sync its directory."""
     _replace_with_synced_copy(disk, wal_of(path))

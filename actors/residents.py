@@ -14,6 +14,8 @@ from actors.wakeup import Wakeup
 _IDLE_SECONDS_MIN = 0.02  # a room that was called more recently is likely to be called again at once
 _STAY_SECONDS_MIN = 0.25  # of a room in use: closing and opening cost 2 ms, and one caller posts 30 times meanwhile
 _PATIENCE_SECONDS = 0.1  # how long a room waits for an idle one to go before one in use must
+_OUTSIDE_SECONDS = 2.0  # between two looks: somebody with an editor is not in a hurry
+_OUTSIDE_AT_ONCE = 200  # rooms, 0.1 ms of the loop
 _SHED_AT_ONCE = 8  # 40 descriptors
 _LOOK_SECONDS = 0.01  # while rooms wait: those that have become idle or stayed long enough do not say so
 _REST_SECONDS = 1.0  # a room that is called every second or more often keeps its pages
@@ -27,6 +29,7 @@ class Stay(Protocol):
     def may_go(self) -> bool: ...
     def leave(self, *, hurried: bool = False) -> None: ...
     def rest(self) -> None: ...
+    def look_outside(self) -> bool: ...
 
 
 class Resident(Protocol):
@@ -154,6 +157,16 @@ class Residents(Generic[S]):
                     break  # this one has rested since the last look, and so have all before it
                 if used_at <= now - _REST_SECONDS and resident.activation is not None and resident.activation.idle:
                     resident.activation.rest()
+
+    async def look_outside(self) -> None:
+        """Look every so often whether another program has written to a room that nobody calls."""
+        while True:
+            await trio.sleep(_OUTSIDE_SECONDS)
+            for number, resident in enumerate(list(self._used_at), 1):
+                if resident.activation is not None and resident.activation.idle:
+                    resident.activation.look_outside()
+                if number % _OUTSIDE_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
 
     async def close_all(self) -> None:
         """Ask everybody to leave and wait until they have. Who is only coming sees by itself that the runtime stops."""

@@ -54,6 +54,7 @@ class RuntimeStatus:
     rooms_broken: int  # by failed syncs, since the start
     stalls: int  # so often the loop stood still for blocked_seconds_warn
     last_stall: Stall | None  # who did it, for how long, and the stack
+    wals_pinned: int  # rooms whose WAL a reader keeps over wal_bytes_alert
     full: bool  # too little free space: statements that add data are refused until it returns
     free_bytes: int  # of the data directory's file system, a second ago at most
 
@@ -150,6 +151,7 @@ class Runtime:
             rooms_broken=self._rooms_broken,
             stalls=self.watchdog.stalls,
             last_stall=self.watchdog.last_stall,
+            wals_pinned=sum(seat.activation is not None and seat.activation.upkeep.pinned for seat in self._seats.values()),
             full=self.space.full or self.syncer.catalog_full,
             free_bytes=self.space.free_bytes,
         )
@@ -253,6 +255,7 @@ class Runtime:
                 nursery.start_soon(self._residents.hibernate_idle, self.limits.idle_seconds_max)
                 nursery.start_soon(self._residents.usher)
                 nursery.start_soon(self._residents.rest_idle)
+                nursery.start_soon(self._residents.look_outside)
                 nursery.start_soon(self.tidying.run)
                 await self.space.look()
                 nursery.start_soon(self.space.run)

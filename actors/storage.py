@@ -52,6 +52,10 @@ class Storage:
         self.level_off = False
 
     @property
+    def stamp(self) -> tuple[int, int]:
+        return self.disk.stamp(self.wal_fd)
+
+    @property
     def wal_bytes(self) -> int:
         return self.disk.size(self.wal_fd)
 

@@ -1,5 +1,6 @@
 """Other programs at a room's file: their writes are seen, their locks waited for, their mistakes survived."""
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -7,7 +8,8 @@ import sys
 import pytest
 import trio
 
-from durable_rooms import Limits, RoomLocked, RoomUnfit
+from actors.names import RoomName
+from durable_rooms import Limits, RoomLocked, RoomUnfit, SQLiteReplica
 from durable_rooms.testing import open_test_runtime
 from tests.rooms.chat import ChatRoom, other_program, outcome, path_of, together
 
@@ -192,3 +194,53 @@ async def test_the_same_at_opening(tmp_path, autojump_clock) -> None:
         with pytest.raises(RoomUnfit, match="table scratch has no primary key") as caught:
             await runtime.room(ChatRoom, "a").bodies()
         assert caught.value.ran == "no"
+
+
+def edit_outside(path, body: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as outside, outside:
+        outside.execute("PRAGMA recursive_triggers = 1")
+        outside.execute("UPDATE messages SET body = ?", (body,))
+
+
+def replicated_bodies(path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(path / "replica.db")) as replica:
+        return [body for (body,) in replica.execute("SELECT body FROM ChatRoom_messages")]
+
+
+async def test_an_edit_from_outside_reaches_the_replica_though_nobody_calls_the_room(tmp_path, autojump_clock):
+    async with open_test_runtime(ChatRoom, path=tmp_path, replicas=[SQLiteReplica()]) as runtime:
+        await runtime.room(ChatRoom, "a").post("before")
+        await runtime.replicated()
+        await trio.sleep(5)
+        (file,) = (tmp_path / "rooms").glob("*/*.db")
+        edit_outside(file, "edited outside")
+        await trio.sleep(3)
+        assert runtime.status().rooms_open == 1
+        await runtime.replicated()
+        assert replicated_bodies(tmp_path) == ["edited outside"]
+
+
+async def test_an_edit_from_outside_is_noticed_when_the_room_leaves_memory(tmp_path, autojump_clock):
+    async with open_test_runtime(ChatRoom, path=tmp_path, replicas=[SQLiteReplica()]) as runtime:
+        await runtime.room(ChatRoom, "a").post("before")
+        await runtime.replicated()
+        (file,) = (tmp_path / "rooms").glob("*/*.db")
+        edit_outside(file, "edited outside")
+        runtime.seated(RoomName("ChatRoom", "a")).leave()
+        await trio.sleep(1)
+        assert runtime.status().rooms_open == 0
+        await runtime.replicated()
+        assert replicated_bodies(tmp_path) == ["edited outside"]
+
+
+async def test_an_edit_of_a_closed_room_reaches_the_replica_when_the_room_is_next_opened(tmp_path, autojump_clock):
+    async with open_test_runtime(ChatRoom, path=tmp_path, replicas=[SQLiteReplica()]) as runtime:
+        await runtime.room(ChatRoom, "a").post("before")
+        await runtime.replicated()
+        runtime.seated(RoomName("ChatRoom", "a")).leave()
+        await trio.sleep(1)
+        (file,) = (tmp_path / "rooms").glob("*/*.db")
+        edit_outside(file, "edited outside")
+        assert await runtime.room(ChatRoom, "a").bodies() == ["edited outside"]
+        await runtime.replicated()
+        assert replicated_bodies(tmp_path) == ["edited outside"]
