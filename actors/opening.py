@@ -158,7 +158,8 @@ def _check_identity(connection: apsw.Connection, plan: RoomPlan) -> None:
     if not isinstance(rows[0][2], int):
         raise Damaged(f"its format is {rows[0][2]!a:.100}")
     if rows[0][2] > FORMAT:
-        raise _unfit(plan, f"its format {rows[0][2]} is newer than this version of durable-rooms, which knows {FORMAT}")
+        reason = f"its format {rows[0][2]} is newer than this version of durable-rooms, which knows {FORMAT}"
+        raise _unfit(plan, reason, remedy="run the newer version")
 
 
 def _check_writable(connection: apsw.Connection, plan: RoomPlan) -> None:
@@ -243,9 +244,9 @@ def _close_untouched(connection: apsw.Connection) -> None:
     connection.close(True)
 
 
-def _unfit(plan: RoomPlan, reason: str) -> RoomsError:
+def _unfit(plan: RoomPlan, reason: str, *, remedy: str = "put a good copy in its place") -> RoomsError:
     return RoomUnfit(
         f"{plan.name}: its file {plan.path} cannot be used: {reason}. Nothing ran and the file was left as it is; "
-        "put a good copy in its place. Other rooms are not affected.",
+        f"{remedy}. Other rooms are not affected.",
         room=str(plan.name),
     )
