@@ -10,6 +10,7 @@ import os
 import resource
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -27,6 +28,18 @@ def _command(pid: str) -> str:
         return (Path("/proc") / pid / "comm").read_text(errors="replace").strip()
     except OSError:
         return "ended"
+
+
+def _has_open(process: Path, file: os.stat_result) -> bool:
+    try:
+        links = list((process / "fd").iterdir())
+    except OSError:  # it has ended meanwhile, or is another user's
+        return False
+    for link in links:
+        with suppress(OSError):  # closed meanwhile
+            if os.path.samestat(link.stat(), file):
+                return True
+    return False
 
 
 class Disk:
@@ -210,6 +223,13 @@ class Disk:
                 return False
             raise
         return True
+
+    def holders(self, fd: int) -> "dict[int, str]":
+        """Other processes that have this file open, by pid: a child that was forked has its parent's descriptors. None where the
+        system does not tell (Linux does, of processes of the same user)."""
+        file = os.fstat(fd)
+        pids = [int(process.name) for process in Path("/proc").glob("[0-9]*") if _has_open(process, file)]
+        return {pid: _command(str(pid)) for pid in pids if pid != os.getpid()}
 
     def replace_content(self, fd: int, content: bytes) -> None:
         os.ftruncate(fd, 0)

@@ -45,12 +45,9 @@ class Ownership:
                 "user may write to."
             ) from error
         if not disk.lock(lock_fd):
-            pid = disk.content(lock_fd).decode(errors="replace").strip() or "unknown"
+            error = _in_use(disk, path, lock_fd)
             disk.close(lock_fd)
-            raise DataDirInUse(
-                f"{path} is in use by the process with pid {pid}. One process owns a data directory; stop that one first "
-                "(if it has ended, a child that it forked may still hold the lock)."
-            )
+            raise error
         try:
             ownership = cls(disk, directory, lock_fd)
         except OSError as error:
@@ -82,6 +79,22 @@ class Ownership:
     def give_up(self) -> None:
         self._disk.close(self.file_system_fd)
         self._disk.close(self._lock_fd)
+
+
+def _in_use(disk: Disk, path: Path, lock_fd: int) -> DataDirInUse:
+    """The process that owns the directory; or a child that it forked, which keeps its lock after it has ended."""
+    pid = disk.content(lock_fd).decode(errors="replace").strip() or "unknown"
+    holders = disk.holders(lock_fd)
+    if holders and pid not in {str(os.getpid()), *map(str, holders)}:
+        left = ", ".join(f"pid {holder} ({command})" for holder, command in holders.items())
+        return DataDirInUse(
+            f"{path} was in use by the process with pid {pid}, which has ended; a process that it forked still holds the "
+            f"lock: {left}. Nothing was written; end that one, then start again."
+        )
+    return DataDirInUse(
+        f"{path} is in use by the process with pid {pid}. One process owns a data directory; stop that one first "
+        "(if it has ended, a child that it forked may still hold the lock)."
+    )
 
 
 def _make_with_parents(disk: Disk, path: Path) -> None:

@@ -1,12 +1,16 @@
 """One process owns a data directory, and the directory must be able to hold rooms."""
 
 import os
+import re
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import apsw
 import pytest
+import trio
 
 from durable_rooms import DataDirInUse, DiskUnfit
 from durable_rooms.testing import open_test_runtime
@@ -29,7 +33,10 @@ async def opened(path: Path) -> None:
         await runtime.room(ChatRoom, "a").ping()
 
 
-async def test_a_second_process_is_refused_with_the_first_ones_pid(tmp_path: Path, autojump_clock) -> None:
+async def test_f16_a_second_process_is_refused_at_once_with_the_first_ones_pid_and_the_path(
+    tmp_path: Path, autojump_clock
+) -> None:
+    """F16 grants a second; nothing is waited for."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
@@ -40,11 +47,51 @@ async def test_a_second_process_is_refused_with_the_first_ones_pid(tmp_path: Pat
         assert first.stdin is not None
         assert first.stdout is not None
         assert first.stdout.readline() == "open\n"
-        with pytest.raises(DataDirInUse, match=rf"pid {first.pid}\b"):
+        began = trio.current_time()
+        with pytest.raises(DataDirInUse, match=rf"{re.escape(str(tmp_path))} is in use by the process with pid {first.pid}\b"):
             await opened(tmp_path)
+        assert trio.current_time() == began
         first.stdin.write("\n")
         first.stdin.flush()
         assert first.wait() == 0
+    await opened(tmp_path)
+
+
+FORKS = """
+import os, signal, sys, trio
+from durable_rooms import Actor, open_runtime
+class ChatRoom(Actor):
+    def ping(self): pass
+async def main():
+    async with open_runtime(sys.argv[1], [ChatRoom]) as runtime:
+        await runtime.room(ChatRoom, "a").ping()
+        child = os.fork()
+        if not child:
+            signal.pause()
+        print(child, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+trio.run(main)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc, waits for a process that is not a child")
+async def test_f17_a_forked_child_that_outlives_its_parent_is_named_and_without_it_the_start_works(
+    tmp_path: Path, autojump_clock
+) -> None:
+    """Two writers are never possible: the child keeps the lock (design.md §4), so the start is refused, not taken over."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKS, str(tmp_path)]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(Path.cwd())}, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        ended = os.pidfd_open(child)
+        try:
+            assert parent.wait() == -signal.SIGKILL
+            with pytest.raises(DataDirInUse, match=rf"pid {parent.pid}, which has ended; .* holds the lock: pid {child} \("):
+                await opened(tmp_path)
+        finally:
+            signal.pidfd_send_signal(ended, signal.SIGKILL)
+            assert select.select([ended], [], [], 60)[0]
+            os.close(ended)
     await opened(tmp_path)
 
 
@@ -109,7 +156,7 @@ def catalog_is_foreign(path: Path) -> None:
     "unfit",
     [a_file, below_a_file, rooms_is_a_file, lock_is_a_folder, catalog_is_a_folder, catalog_is_no_database, catalog_is_foreign],
 )
-async def test_an_unfit_directory_is_refused_with_its_path_and_left_as_it_is(unfit, tmp_path: Path, autojump_clock) -> None:
+async def test_f50_an_unfit_directory_is_refused_with_its_path_and_left_as_it_is(unfit, tmp_path: Path, autojump_clock) -> None:
     path = tmp_path / "parent" / "data"
     path.parent.mkdir()
     unfit(path)
@@ -123,7 +170,7 @@ async def test_an_unfit_directory_is_refused_with_its_path_and_left_as_it_is(unf
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-async def test_a_directory_that_may_not_be_written_is_refused(tmp_path: Path, autojump_clock) -> None:
+async def test_f50_a_directory_that_may_not_be_written_is_refused(tmp_path: Path, autojump_clock) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(DiskUnfit, match="Permission denied"):
         await opened(tmp_path / "data")
