@@ -64,7 +64,7 @@ async def test_a_lock_held_elsewhere_is_waited_for_and_other_rooms_go_on(autojum
 
 
 @pytest.mark.parametrize("first_call", [True, False])
-async def test_a_lock_held_for_long_refuses_calls_after_the_budget_and_nothing_ran(first_call: bool, autojump_clock) -> None:
+async def test_f11_a_lock_held_for_long_refuses_calls_after_the_budget_and_nothing_ran(first_call: bool, autojump_clock) -> None:
     class Counts(ChatRoom):
         ran = 0
 
@@ -86,6 +86,51 @@ async def test_a_lock_held_for_long_refuses_calls_after_the_budget_and_nothing_r
             assert (errors[0].ran, errors[0].retryable) == ("no", True)
             assert Counts.ran == ran
         assert await room.post("free") >= 1
+
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+"""
+
+
+async def test_f11_another_process_that_locks_a_room_for_10_s_costs_that_room_its_calls_and_nobody_a_moment(
+    autojump_clock,
+) -> None:
+    """Where F11 asks for a stall under 5 ms: SQLite is never let wait (its busy timeout is 0), so there is none to measure; the
+    calls of other rooms return at the very moment of the virtual clock at which they came.
+    """
+    async with open_test_runtime(ChatRoom, limits=Limits(lock_seconds_max=2)) as runtime, trio.open_nursery() as nursery:
+        room, other = runtime.room(ChatRoom, "a"), runtime.room(ChatRoom, "other")
+        await room.post("ours")
+        await other.post("before")
+        for name in (RoomName("ChatRoom", "a"), RoomName("ChatRoom", "other")):
+            activation = runtime._seats[name].activation
+            assert activation.storage.connection.execute("PRAGMA busy_timeout").fetchall() == [(0,)]
+        refused: list[float] = []
+
+        async def insist() -> None:
+            while type(error := await outcome(lambda: room.post("mine"))) is RoomLocked:
+                assert error.ran == "no"
+                refused.append(trio.current_time())
+            assert error == 2
+
+        command = [sys.executable, "-c", HOLDER, str(path_of(runtime, room))]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "locked\n"
+            began = trio.current_time()
+            nursery.start_soon(insist)
+            while (now := trio.current_time()) < began + 10.5:
+                assert await other.post(f"{now}")
+                assert trio.current_time() == now
+                await trio.sleep(0.1)
+            process.communicate("\n")
+        assert [round(at - began) for at in refused] == [2, 4, 6, 8, 10]
+        await trio.sleep(1)
+        assert await room.bodies() == ["ours", "mine"]
 
 
 async def test_a_room_that_is_locked_when_it_is_called_first_is_waited_for_too(tmp_path, autojump_clock) -> None:
