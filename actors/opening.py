@@ -93,7 +93,10 @@ def _rehome(disk: Disk, plan: RoomPlan) -> bool:
 
 
 def _is_sound(disk: Disk, plan: RoomPlan) -> bool:
-    """Whether an unproven file is a whole room: nobody was told of it, so an unsound one is litter, not damage (rule 9)."""
+    """Whether an unproven file is a whole room: nobody was told of it, so an unsound one is litter, not damage (rule 9).
+
+    An error that says nothing of the file itself (no descriptor is left) is raised: the file may be sound, and acknowledged.
+    """
     try:
         connection = disk.connect(plan.path)
         try:
@@ -103,7 +106,7 @@ def _is_sound(disk: Disk, plan: RoomPlan) -> bool:
         finally:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close(True)
-    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.CantOpenError, UnicodeDecodeError):
+    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, UnicodeDecodeError):
         return False
 
 
@@ -187,6 +190,7 @@ def _compare_with_catalog(storage: Storage, plan: RoomPlan) -> bool:
         return True
     if plan.unclean:
         storage.transaction.new_epoch = seen.epoch + 1  # joins the first write; no commit of its own
+        storage.needs_round = plan.catalogued is None  # its row must be durable before anything is shown (rule 17)
     elif plan.catalogued != seen:
         storage.needs_round = True  # an unacknowledged turn outlived its catalog row: a round before anything is shown
     return False

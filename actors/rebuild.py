@@ -22,6 +22,7 @@ from actors.sql import internal
 
 logger = logging.getLogger("durable_rooms.actors")
 
+_FILES = ("", "-wal", "-shm", "-journal")  # of a database
 _LOG_EVERY = 10_000  # rooms; 0.2 ms each
 
 _POSITION = """SELECT r.actor, r.id, (SELECT ifnull(max(epoch), 1) FROM _timeline), (SELECT ifnull(max(seq), 0) FROM _outbox),
@@ -29,15 +30,16 @@ _POSITION = """SELECT r.actor, r.id, (SELECT ifnull(max(epoch), 1) FROM _timelin
 
 
 def rebuild(disk: Disk, directory: DataDir, file_system_fd: int, *, was_clean: bool) -> None:
-    """Write the catalog of a directory that has rooms and no catalog. Blocks for 0.2 ms a room.
+    """Write the catalog of a directory that has rooms and no catalog, or an empty file in its place. Blocks for 0.2 ms a room.
 
     Cut short, it leaves no catalog, and the next start begins again.
     """
-    if disk.exists(directory.catalog) or not any(disk.list(folder) for folder in directory.folders()):
+    there = disk.exists(directory.catalog) and disk.footprint(directory.catalog)[0]
+    if there or not any(disk.list(folder) for folder in directory.folders()):
         return
     logger.warning("%s is missing; it is made again from the room files", directory.catalog)
     made = directory.catalog.with_name("catalog.db.rebuilt")
-    for suffix in ("", "-wal", "-shm", "-journal"):
+    for suffix in _FILES:
         disk.unlink(made.with_name(made.name + suffix))
     catalog = Catalog.open(disk, made)
     try:
@@ -49,6 +51,9 @@ def rebuild(disk: Disk, directory: DataDir, file_system_fd: int, *, was_clean: b
         catalog.close()
     if not was_clean and disk.has_syncfs:
         disk.sync_file_system(file_system_fd)  # births that no round has covered: their rows now call them proven
+    for suffix in _FILES:
+        disk.unlink(directory.catalog.with_name(directory.catalog.name + suffix))
+    disk.sync_directory(directory.path)  # the lost catalog's WAL would replay into this one (rule 10)
     disk.rename(made, directory.catalog)
     disk.sync_directory(directory.path)
     logger.warning("%s holds %d rooms again", directory.catalog, rooms)
@@ -75,18 +80,26 @@ def found(disk: Disk, directory: DataDir, *, active: bool) -> Iterator[Entry]:
 
 
 def read_entry(disk: Disk, path: Path, file: str) -> Entry:
-    """What a room's file says of itself."""
+    """What a room's file says of itself.
+
+    Raises:
+      OSError: it cannot be read now, which says nothing of the file: another program holds it, or no descriptor is left.
+    """
     nameless = Entry(RoomName("", file), active=False, proven=True, position=Position(0, 0))
     if not disk.footprint(path)[0]:  # SQLite would delete the WAL that it finds beside it
         return replace(nameless, sick="the file is empty")
+    wal_stays = disk.exists(wal_of(path))
     try:
         connection = disk.connect(path)
         try:
             rows = internal(connection, _POSITION)
         finally:
-            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_stays)  # the empty one that reading makes goes again
             connection.close(True)
     except (apsw.Error, UnicodeDecodeError) as error:
+        busy = isinstance(error, apsw.BusyError | apsw.NoMemError)
+        if busy or (isinstance(error, apsw.CantOpenError) and not disk.has_descriptors()):
+            raise OSError(f"{path} cannot be read now: {error}") from error
         return replace(nameless, sick=f"{type(error).__name__}: {error}")
     if len(rows) != 1 or room_file(RoomName(*rows[0][:2])) != file:
         return replace(nameless, sick="it is not the room that its name stands for")

@@ -5,11 +5,12 @@ import shutil
 import sqlite3
 from random import Random
 
+import apsw
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Limits
+from actors import Disk, Limits
 from actors.names import RoomName
 from durable_rooms import OutcomeUnknown, RoomUnfit
 from tests.durability.callers import Callers, path_of, recorded, reply_place, room, wal
@@ -263,3 +264,28 @@ async def test_rule_09_a_template_that_did_not_reach_the_disk_is_litter(data, lo
     async with opened(cut) as runtime:
         assert await room(runtime, "a").ids() == []
     assert len(list((cut / "litter").glob("*.db"))) == 1
+
+
+class CannotOpen(Disk):
+    """SQLite finds no descriptor for a room's file, once."""
+
+    def __init__(self):
+        self.left = 1
+
+    def connect(self, path, **options):
+        if A.endswith(path.name) and self.left:
+            self.left -= 1
+            raise apsw.CantOpenError("unable to open database file")
+        return super().connect(path, **options)
+
+
+async def test_rule_09_an_unproven_file_that_cannot_be_opened_now_is_not_taken_for_litter(data):
+    """Its birth may have been acknowledged: `proven` is written by a later round."""
+    killed = data.parent / "killed"
+    async with opened(data) as runtime:
+        await room(runtime, "a").post("1")
+        shutil.copytree(data, killed)
+    async with opened(killed, CannotOpen()) as runtime:
+        with pytest.raises(RoomUnfit, match="could not be opened"):
+            await room(runtime, "a").ids()
+        assert await room(runtime, "a").ids() == ["1"]

@@ -185,3 +185,24 @@ async def test_rule_20_a_file_behind_its_row_begins_a_new_epoch_before_the_first
     with sqlite3.connect(data / A) as file:
         assert file.execute("SELECT max(epoch) FROM _timeline").fetchall() == [(before.epoch + 1,)]
     file.close()
+
+
+async def test_rule_17_a_room_that_the_catalog_does_not_know_is_shown_after_its_row_is_durable(
+    open_rooms, disk, make_disk, tmp_path
+):
+    """A kill between a birth and the catalog's write leaves a whole file that the next process finds."""
+    async with open_rooms() as runtime:
+        await room(runtime, "a").post("1")
+        born = disk.where("write", wal("a"))[0]
+        row = next(place for place in disk.where("write", "catalog.db-wal") if place > born)
+    world = World()
+    world.play(disk.events[:row])
+    write_image(world.image(Keep.ALL, Random(0)), tmp_path / "killed")
+    again = make_disk(tmp_path / "killed", None, world)
+    async with opened(tmp_path / "killed", again) as runtime:
+        assert runtime.catalog.get(RoomName("Chat", "a")) is None
+        assert await recorded(again, "shown", room(runtime, "a").ids()) == ["1"]
+        world.play(again.events)
+    write_image(world.image(Keep.NOTHING, Random(0)), tmp_path / "cut")
+    async with opened(tmp_path / "cut") as runtime:
+        assert [name.id for name, _, _ in runtime.positions()] == ["a"]
