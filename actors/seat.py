@@ -120,7 +120,8 @@ class Seat:
                     break
                 await self._house.take_place(self)
                 try:
-                    await self._stay()
+                    if len(self.mailbox) or self._visitors:  # a stop may have refused them meanwhile: no room is born for nobody
+                        await self._stay()
                 finally:
                     self._house.leave_place(self)
         finally:
@@ -235,7 +236,7 @@ class Seat:
             yield activation
         finally:
             activation.pins -= 1
-            if activation.leaving:
+            if activation.leaving or activation.void:
                 activation.wake()
             elif activation.quiet:
                 self.rested()

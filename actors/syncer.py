@@ -38,6 +38,7 @@ class Target(Protocol):
 
     def certified(self, count: int) -> None: ...
     def sync_failed(self, error: OSError) -> None: ...
+    def wake(self) -> None: ...
 
 
 class Syncer:
@@ -170,6 +171,9 @@ class Syncer:
         finally:
             for target in owned:
                 target.in_round = False
+            if len(owned) > len(targets):
+                for target in owned:
+                    target.wake()  # those that asked for no round are told by nobody else that they may leave now
             self._returned.unpark_all()
 
     def _syncs_each(self, targets: list[Target], catalog_changed: bool) -> bool:

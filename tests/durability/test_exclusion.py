@@ -7,6 +7,7 @@ from actors import Limits
 from actors.names import RoomName
 from durable_rooms import OutcomeUnknown
 from tests.durability.callers import Callers, is_open, path_of, room, wal
+from tests.durability.chat import Chat
 
 A = path_of("a")
 
@@ -94,3 +95,24 @@ async def test_rule_14_the_room_is_not_opened_while_it_is_closed(open_rooms, dis
         hold.release()
         await wait_all_tasks_blocked()
         assert callers["again"] == 2
+
+
+class Voids(Chat):
+    def void(self) -> None:
+        self.sql("INSERT OR ROLLBACK INTO tally VALUES (1, 0)")
+
+
+Voids.__name__ = "Chat"
+
+
+async def test_calls_behind_a_void_turn_run_as_soon_as_the_reader_of_the_file_has_ended(open_rooms, disk, tasks):
+    async with open_rooms(actor=Voids) as runtime:
+        a = room(runtime, "a")
+        await a.post("0")
+        callers = Callers(tasks, disk)
+        async with runtime.source(RoomName("Chat", "a")).copy():
+            await callers.start("void", a.void())
+            await callers.start("behind", a.post("1"))
+            assert "behind" not in callers
+        await wait_all_tasks_blocked()
+        assert callers["behind"] == 2

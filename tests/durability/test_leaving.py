@@ -2,10 +2,11 @@
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits, tidying
 from actors.tidying import TIDY_SECONDS, WAL_LEFT_BYTES_MAX
-from tests.durability.callers import activation, path_of, room, wal
+from tests.durability.callers import activation, is_open, path_of, room, wal
 from tests.durability.test_levels import NORMAL, hibernate, level, make_place
 
 A = path_of("a")
@@ -85,3 +86,22 @@ async def test_a_room_in_use_again_is_not_tidied(open_rooms, data, threads, task
         await runtime.seat(activation(runtime, "a")._housing.name).tidy()
         assert (data / wal("a")).exists()
         assert await room(runtime, "a").ids() == ["1", "2"]
+
+
+async def test_a_room_that_was_only_asked_by_a_failed_syncfs_leaves_when_its_round_is_back(open_rooms, disk, threads, tasks):
+    """Rule 23 asks every descriptor: rooms, too, that asked for no round and hear of none."""
+    async with open_rooms() as runtime:
+        for id in "abcdef":
+            await room(runtime, id).post("0")
+        disk.fail("file system sync")
+        hold = threads.hold("sync began", wal("b"))
+        for id in "bcdef":
+            tasks.start_soon(room(runtime, id).post, "1")
+        await hold.reached.wait()
+        assert activation(runtime, "a").in_round
+        activation(runtime, "a").leave()
+        await wait_all_tasks_blocked()
+        assert is_open(runtime, "a")
+        hold.release()
+        await wait_all_tasks_blocked()
+        assert not is_open(runtime, "a")

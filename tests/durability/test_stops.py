@@ -9,10 +9,12 @@ from random import Random
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
-from durable_rooms import DataDirInUse
-from tests.durability.callers import room
-from tests.durability.chat import opened
+from actors import Limits
+from durable_rooms import DataDirInUse, RuntimeClosed
+from tests.durability.callers import Callers, path_of, room
+from tests.durability.chat import Chat, opened
 from tests.durability.world import Keep, World, write_image
 
 POSTS_UNTIL_KILLED = """
@@ -131,3 +133,32 @@ async def test_a_process_that_is_killed_loses_nothing_that_it_acknowledged(data)
         assert len(found) == len(set(found))
         assert numbers <= set(found)
     assert (data / "clean-stop").exists()
+
+
+class Waits(Chat):
+    async def wait(self) -> None:
+        await trio.sleep(1_000)
+
+
+Waits.__name__ = "Chat"
+
+
+async def test_a_call_that_a_stop_refuses_while_its_room_waits_for_a_place_makes_no_room(
+    data, disk, threads, tasks, autojump_clock
+):
+    limits = Limits(open_rooms_max=2, drain_seconds_max=1)
+    async with opened(data, disk, threads, limits=limits, actor=Waits) as runtime:
+        callers = Callers(tasks, disk)
+        for id in ("a", "b"):
+            await callers.start(id, room(runtime, id).wait())
+        await callers.start("refused", room(runtime, "c").post("1"))
+        hold = threads.hold("sync began", path_of("b"))  # the other place is free while this room closes
+        tasks.start_soon(release_when_blocked, hold)
+    assert isinstance(callers["refused"], RuntimeClosed)
+    assert not (data / path_of("c")).exists()
+
+
+async def release_when_blocked(hold):
+    await hold.reached.wait()
+    await wait_all_tasks_blocked()
+    hold.release()
