@@ -211,6 +211,7 @@ async def test_f41_a_too_large_result_names_limit_and_size_and_rolls_back(autoju
 
 
 async def test_f41_a_too_large_row_names_limit_and_size_and_rolls_back(autojump_clock) -> None:
+    """F41 has a bound for a whole room, too; design.md has none. What ends its growth is `free_bytes_min` (F10)."""
     async with one_room(Echo, limits=Limits(row_bytes_max=10_000)) as room:
         with pytest.raises(TooLarge, match=r"20,000 bytes is over row_bytes_max = 10,000.*INSERT INTO kept") as caught:
             await room.row("ü" * 10_000)

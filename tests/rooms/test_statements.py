@@ -1,5 +1,6 @@
 """`self.sql`: which statements a handler may run, and how values reach them."""
 
+import re
 from typing import Any
 
 import apsw
@@ -7,6 +8,7 @@ import pytest
 
 from durable_rooms import Actor, StatementRefused
 from durable_rooms.testing import bare
+from tests.rooms.chat import one_room
 
 
 class Any_(Actor):
@@ -77,6 +79,19 @@ def test_f42_a_refused_statement_is_quoted_with_the_reason_and_leaves_no_trace(q
         assert query in str(caught.value)
         assert caught.value.room == "Any_/test"
     assert room.run("SELECT count(*) AS n FROM notes") == [{"n": 2}]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["ATTACH 'other.db' AS other", "PRAGMA synchronous = off", "VACUUM INTO 'copy.db'", "SELECT load_extension('x')", "BEGIN"],
+)
+async def test_f42_in_a_runtime_nothing_of_it_runs_and_the_room_goes_on(query: str, autojump_clock) -> None:
+    async with one_room(Any_) as room:
+        for handler in (room.run, room.delete_and):
+            with pytest.raises(StatementRefused, match=re.escape(query)) as caught:
+                await handler(query)
+            assert (caught.value.ran, caught.value.room) == ("rolled back", "Any_/general")
+        assert await room.run("SELECT count(*) AS n FROM notes") == [{"n": 2}]
 
 
 def test_f42_a_trigger_cannot_reach_the_runtimes_tables_either() -> None:

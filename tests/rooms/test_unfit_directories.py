@@ -21,11 +21,14 @@ class Elsewhere(Disk):
 
 
 class ReadOnly(Disk):
+    def __init__(self, code: int) -> None:
+        self._code = code
+
     def make_directory(self, path):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        raise OSError(self._code, os.strerror(self._code), str(path))
 
     def open(self, path, *, create=False):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        raise OSError(self._code, os.strerror(self._code), str(path))
 
 
 async def refused(path, disk=None, limits=None) -> str:
@@ -51,11 +54,17 @@ async def test_a_local_file_system_is_taken(tmp_path, autojump_clock, type):
         assert await runtime.room(ChatRoom, "a").post("hello") == 1
 
 
-async def test_f50_a_read_only_file_system_is_refused_with_its_path(tmp_path, autojump_clock):
-    text = await refused(tmp_path / "data", ReadOnly())
-    assert "Read-only file system" in text
-    assert str(tmp_path) in text
-    assert "Choose a directory" in text
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("there", [False, True])
+async def test_f50_a_read_only_file_system_or_directory_is_refused_with_its_path(tmp_path, autojump_clock, code, there):
+    data = tmp_path / "data"
+    if there:
+        async with open_test_runtime(ChatRoom, path=data) as runtime:
+            assert await runtime.room(ChatRoom, "a").post("hello") == 1
+    text = await refused(data, ReadOnly(code))
+    assert os.strerror(code) in text
+    assert str(data) in text
+    assert "Choose a directory on a local disk that this user may write to" in text
 
 
 async def test_f37_a_limit_of_open_files_that_leaves_no_rooms_is_refused(tmp_path, autojump_clock):
