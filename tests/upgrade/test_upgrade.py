@@ -141,6 +141,19 @@ async def test_f49_rooms_nobody_calls_stay_at_their_version_and_the_replica_serv
     assert ask(data / "replica.db", query) == [("early", 0, None), ("general", 0, None)]
 
 
+async def test_f49_the_upgrade_alone_copies_no_room_into_the_replica(old: Path, autojump_clock):
+    """It goes on from where the first version's replicator stood, in a replica that nobody signed."""
+    rooms = count(old)
+    async with open_test_runtime(write.Channel, write.Notes, path=old, replicas=[SQLiteReplica()]) as runtime:
+        await runtime.replicated(timeout=60)
+        assert runtime.status().replicas[0].resyncs == {}
+        assert runtime.status().replicas[0].last_error is None
+    report = verify(old)
+    assert report.equal
+    assert report.rooms == rooms
+    assert not list(old.glob("replica.db.*-*"))
+
+
 def test_f49_the_old_directory_may_be_looked_at_without_touching_it(old: Path):
     before = kept(old)
     rooms = count(old)
