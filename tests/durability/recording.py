@@ -6,7 +6,9 @@ write < sync began < sync returned < reply can be read off one list.
 
 import errno
 import itertools
+import math
 import os
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -19,6 +21,7 @@ from tests.durability.stepped import SteppedThreads
 from tests.durability.world import DIRECTORY, Event, World
 
 _DATABASE_FILES = ("-wal", "-journal")
+_FILE_SYSTEM = -2  # where errors of all files together are counted
 _numbers = itertools.count(1)
 
 
@@ -53,6 +56,10 @@ class RecordingDisk(Disk):
         self._next_node = itertools.count(max(before.nodes, default=0) + 1 if before else 1)
         self._open_files: dict[int, tuple[str, int]] = {}  # the file itself, not its name: a name may be another file's by now
         self._tokens = itertools.count(1 + next(_numbers) * 1_000_000)
+        # Failed syncs of each file, and how many of them each descriptor was told of or is younger than: as Linux keeps them
+        # (rule 22), so that no sync that was under way meanwhile, or comes later through an older descriptor, returns in peace.
+        self.errors: Counter[int] = Counter()
+        self._told: dict[int, int] = {}
         self._vfs = _RecordingVFS(self, f"recording-{next(_numbers)}")
         self.vfs = self._vfs.name
 
@@ -125,11 +132,15 @@ class RecordingDisk(Disk):
         node = self._names.pop(path, 0)
         self.note("unlink", path, by=by, node=node)
 
-    def sync(self, kind: str, path: str, node: int = 0, by: str = "ours") -> int | None:
+    def sync(self, kind: str, path: str, node: int = 0, by: str = "ours", told: float = math.inf) -> int | None:
         """Note that a sync began, and that it returned or failed; the errno it failed with."""
         token = next(self._tokens)
         self.note(f"{kind} began", path, by=by, node=node, token=token)
         code = self.strike(kind, path, by)
+        if code is not None and kind == "sync":
+            self.errors.update((node, _FILE_SYSTEM))
+        elif self.errors[_FILE_SYSTEM if kind == "file system sync" else node] > told:
+            code = errno.EIO
         self.note(f"{kind} failed" if code else f"{kind} returned", path, by=by, node=node, token=token)
         return code
 
@@ -140,7 +151,7 @@ class RecordingDisk(Disk):
         existed = path.exists()
         fd = super().open(path, create=create)
         node = self.node(name, new=not existed)
-        self._open_files[fd] = (name, node)
+        self._open_files[fd], self._told[fd] = (name, node), self.errors[node]
         self.note("open", name, node=node)
         return fd
 
@@ -152,7 +163,7 @@ class RecordingDisk(Disk):
 
     def open_directory(self, path: Path) -> int:
         fd = super().open_directory(path)
-        self._open_files[fd] = (self.relative(path), DIRECTORY)
+        self._open_files[fd], self._told[fd] = (self.relative(path), DIRECTORY), self.errors[_FILE_SYSTEM]
         self.note("open", self.relative(path), node=DIRECTORY)
         return fd
 
@@ -165,7 +176,10 @@ class RecordingDisk(Disk):
     def sync_data(self, fd: int) -> None:
         name, node = self._open_files.get(fd, (f"closed descriptor {fd}", 0))
         os.fstat(fd)
-        self._sync("sync", name, node)
+        try:
+            self._sync("sync", name, node, self._told.get(fd, math.inf))
+        finally:
+            self._told[fd] = self.errors[node]
 
     def sync_directory(self, path: Path) -> None:
         if not path.is_dir():
@@ -173,10 +187,13 @@ class RecordingDisk(Disk):
         self._sync("directory sync", self.relative(path))
 
     def sync_file_system(self, fd: int) -> None:
-        self._sync("file system sync", self._open_files[fd][0])
+        try:
+            self._sync("file system sync", self._open_files[fd][0], told=self._told[fd])
+        finally:
+            self._told[fd] = self.errors[_FILE_SYSTEM]
 
-    def _sync(self, kind: str, name: str, node: int = 0) -> None:
-        code = self.sync(kind, name, node)
+    def _sync(self, kind: str, name: str, node: int = 0, told: float = math.inf) -> None:
+        code = self.sync(kind, name, node, told=told)
         if code is not None:
             raise OSError(code, os.strerror(code), name)
 
@@ -252,6 +269,7 @@ class _RecordingFile(apsw.VFSFile):
         existed = os.path.exists(filename)
         super().__init__("", name, flags)
         self._node = disk.node(self._path, new=not existed, by="sqlite")
+        self._told = disk.errors[self._node]
         # SQLite syncs the directory with the first sync of a WAL or journal; counted only for the handle that made the file.
         self._directory_too = not existed and self._path.endswith(_DATABASE_FILES)
         disk.note("open", self._path, by="sqlite", node=self._node)
@@ -274,7 +292,9 @@ class _RecordingFile(apsw.VFSFile):
         self._disk.note("truncate", self._path, by="sqlite", node=self._node, offset=newsize)
 
     def xSync(self, flags: int) -> None:
-        if self._disk.sync("sync", self._path, self._node, by="sqlite") is not None:
+        code = self._disk.sync("sync", self._path, self._node, by="sqlite", told=self._told)
+        self._told = self._disk.errors[self._node]
+        if code is not None:
             raise _error(errno.EIO, apsw.SQLITE_IOERR_FSYNC)
         if self._directory_too:
             self._directory_too = False
