@@ -164,6 +164,22 @@ class Runtime:
             raise closed(name)
         self.seat(name).submit(envelope)
 
+    # -- for a sweep of migrations ------------------------------------------------------------------------------------------
+    async def wake(self, name: RoomName) -> None:
+        """Open a room of the catalog and do nothing with it: its migrations have run and are durable when this returns, and it
+        closes again unless somebody else uses it.
+
+        Raises:
+          CallRefused, StorageFull: it cannot be opened; it is as it was before.
+          OutcomeUnknown: its file broke on the way; waking it again tells.
+        """
+        if not self._admitting:
+            raise closed(name)
+        async with self.seat(name).visit() as activation:
+            await activation.commit_now().durable()
+        if activation.idle:
+            activation.leave()
+
     # -- for sources --------------------------------------------------------------------------------------------------------
     def seat(self, name: RoomName) -> Seat:
         """The room's one seat, present or new. Used at once; never kept."""

@@ -14,6 +14,7 @@ import typer
 from durable_rooms.cli.demo import demo_command
 from durable_rooms.cli.doctor import doctor_command
 from durable_rooms.cli.dump import dump_command
+from durable_rooms.cli.migrate import migrate_command
 from durable_rooms.cli.recover import recover_command
 from durable_rooms.cli.rooms import rooms_command
 from durable_rooms.cli.status import status_command
@@ -218,3 +219,28 @@ def dump(
     """
     with interruptible():
         raise typer.Exit(dump_command(data, room, file, as_json=as_json))
+
+
+@app.command(short_help="Say how far the rooms are in migrations; migrate them all.")
+def migrate(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data directory; only --sweep needs it for itself.")],
+    actors: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE[:Class]", help="Only these classes, else all that the catalog says were run. Repeatable."),
+    ] = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Migrate every room that is behind, now.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Migrate copies of a few rooms, elsewhere, and time it.")] = False,
+    replica: Annotated[Path | None, typer.Option(metavar="FILE", help="The replica, if the process had it elsewhere.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how many rooms are at which version. A room migrates by itself when it is next called; --sweep does it for all.
+
+    A sweep that was interrupted or killed goes on where it was when it is run again. A migration that fails leaves its room as
+    it was; the others go on. --dry-run changes nothing and works beside a running process, as does the command alone. Both
+    import the classes: a module that is a program must start only under `if __name__ == "__main__":`.
+
+    Exit code 0: told, or every room is at the newest version, or the dry run went well. 1: something failed or is left; it is
+    told. 2: bad usage. 130: Ctrl-C.
+    """
+    with interruptible():
+        raise typer.Exit(migrate_command(data, actors or [], replica, sweeping=sweep, rehearsing=dry_run, as_json=as_json))
