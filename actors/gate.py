@@ -74,6 +74,8 @@ class GateCommit:
 
     async def durable(self) -> None:
         gate = self._gate
+        if gate.broken is not None:  # whatever was read there may hold what no count tells of (rule 26)
+            raise gate.broken
         if gate.durable >= self._count:
             return
         waiter = _Waiter()

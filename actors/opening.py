@@ -180,8 +180,8 @@ def _compare_with_catalog(storage: Storage, plan: RoomPlan) -> bool:
         storage.transaction.new_epoch = plan.catalogued.epoch + 1
         logger.error(
             "%s: its file ends at epoch %d, seq %d, and the catalog knows of epoch %d, seq %d: what was written in between is "
-            "missing (the end of its WAL is damaged, or an older copy was put in its place). It begins epoch %d, and the "
-            "replica copies it whole",
+            "missing (the end of its WAL is damaged, or an older copy was put in its place; or the power failed before a call "
+            "was answered, and then nothing is lost). It begins epoch %d, and the replica copies it whole if it must",
             plan.name,
             *seen,
             *plan.catalogued,

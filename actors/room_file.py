@@ -182,7 +182,8 @@ class RoomFile:
         """
         house = self._house
         async with self.lock:
-            if in_use():
+            known = house.catalog.get(self.name)
+            if in_use() or known is None or known.sick is not None:  # a damaged file that could not be moved stays as it is
                 return
             try:
                 await house.doors.threads.run(checkpoint, house.doors.disk, house.directory.room(self.name), "TRUNCATE")
@@ -192,9 +193,7 @@ class RoomFile:
                 if is_damage(error):
                     await self._put_away(str(error))
                     return
-                known = house.catalog.get(self.name)
-                if known is not None:
-                    self._put(replace(known, active=True))
+                self._put(replace(known, active=True))
                 raise
 
     async def put_right(self, storage: Storage, *, broken: bool = True) -> None:

@@ -3,11 +3,13 @@
 import contextlib
 import sqlite3
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits
 from actors.names import RoomName
+from durable_rooms import OutcomeUnknown
 from tests.durability.callers import activation, is_open, path_of, room, wal
 from tests.durability.test_levels import hibernate, make_place
 
@@ -81,3 +83,13 @@ async def test_rule_14_an_opening_waits_for_the_reader_of_the_closed_file(open_r
         assert len(found) == 1
         assert runtime.seat(NAME) is seat
         assert await room(runtime, "a").post("3") == 3
+
+
+async def test_rule_26_what_was_read_of_a_room_that_broke_is_thrown_away(open_rooms):
+    """Even if all that the room counted is durable: another program's commit may have been read that nobody counted."""
+    async with open_rooms() as runtime:
+        await room(runtime, "a").post("1")
+        changes = await runtime.source(NAME).collect(0)
+        activation(runtime, "a").break_(OSError("its disk"))
+        with pytest.raises(OutcomeUnknown):
+            await changes.commit.durable()

@@ -6,6 +6,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits, tidying
 from actors.tidying import TIDY_SECONDS, WAL_LEFT_BYTES_MAX
+from durable_rooms import RoomQuarantined
 from tests.durability.callers import activation, is_open, path_of, room, wal
 from tests.durability.test_levels import NORMAL, hibernate, level, make_place
 
@@ -105,3 +106,20 @@ async def test_a_room_that_was_only_asked_by_a_failed_syncfs_leaves_when_its_rou
         hold.release()
         await wait_all_tasks_blocked()
         assert not is_open(runtime, "a")
+
+
+async def test_a_damaged_file_that_could_not_be_moved_is_not_tidied(open_rooms, disk, data):
+    """It is kept byte for byte, and so is the WAL that was left beside it."""
+    async with open_rooms(limits=ONE_PLACE) as runtime:
+        await room(runtime, "a").post("1")
+        await make_place(runtime)
+        pages = (data / A).stat().st_size - 4096
+        with (data / A).open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * pages)
+        disk.fail("rename", A)
+        with pytest.raises(RoomQuarantined, match="still in its place"):
+            await room(runtime, "a").ids()
+        before = (data / A).read_bytes(), (data / wal("a")).read_bytes()
+        await runtime.tidying.finish()
+        assert ((data / A).read_bytes(), (data / wal("a")).read_bytes()) == before
