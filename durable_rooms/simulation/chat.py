@@ -1,0 +1,149 @@
+"""The shipped scenario: a chat with a counter, drafts that are not replicated, slow handlers, and a second release.
+
+A post writes two rows of two tables, so that half a post would show; nothing hinders a post from being there twice.
+"""
+
+import trio
+
+from actors import Actor
+from durable_rooms.simulation.scenario import After, Client, Scenario
+
+
+class Chat(Actor):
+    """One room of it."""
+
+    migrations = (
+        "CREATE TABLE messages (n INTEGER PRIMARY KEY, id TEXT NOT NULL, body TEXT NOT NULL);"
+        "CREATE TABLE tally (one INTEGER PRIMARY KEY, posts INTEGER NOT NULL);"
+        "INSERT INTO tally VALUES (1, 0)",
+    )
+    local_tables = frozenset({"drafts"})
+
+    def post(self, id: str, body: str = "") -> int:
+        self.sql("INSERT INTO messages (id, body) VALUES (?, ?)", id, body)
+        self.sql("UPDATE tally SET posts = posts + 1")
+        return self.sql("SELECT posts FROM tally").scalar()
+
+    def remove(self) -> str | None:
+        """The oldest post."""
+        gone = self.sql("DELETE FROM messages WHERE n = (SELECT min(n) FROM messages) RETURNING id").scalars()
+        self.sql("UPDATE tally SET posts = posts - ?", len(gone))
+        return gone[0] if gone else None
+
+    def ids(self) -> list[str]:
+        """In the order of the posts. Raises where a post is there by half."""
+        ids: list[str] = self.sql("SELECT id FROM messages ORDER BY n").scalars()
+        if self.sql("SELECT posts FROM tally").scalar() != len(ids):
+            raise HalfAPost(f"{len(ids)} posts are there, and the counter says otherwise")
+        return ids
+
+    def post_and_raise(self, id: str) -> None:
+        self.post(id)
+        raise Refused(id)
+
+    def look_and_raise(self) -> None:
+        raise Refused(*self.ids())
+
+    def draft(self, text: str) -> None:
+        self.sql("CREATE TABLE IF NOT EXISTS drafts (text TEXT)")
+        self.sql("INSERT INTO drafts VALUES (?)", text)
+
+    async def glance(self, seconds: float) -> list[str]:
+        """Two slices with a suspension between them; what the second sees is the reply."""
+        self.sql("SELECT count(*) FROM messages").scalar()
+        await trio.sleep(seconds)
+        return self.ids()
+
+
+class LikedChat(Chat):
+    """The next release: two migrations more."""
+
+    migrations = (
+        *Chat.migrations,
+        "ALTER TABLE messages ADD COLUMN likes INTEGER NOT NULL DEFAULT 0",
+        "CREATE TABLE pins (id TEXT PRIMARY KEY NOT NULL)",
+    )
+
+
+LikedChat.__name__ = Chat.__name__
+
+
+class Refused(Exception):
+    """What a handler raises itself."""
+
+
+class HalfAPost(Exception):
+    """Never."""
+
+
+class PlainChat:
+    """What a room must behave like."""
+
+    def __init__(self) -> None:
+        self.posts: list[str] = []
+
+    def post(self, id: str, body: str = "") -> int:
+        self.posts.append(id)
+        return len(self.posts)
+
+    def remove(self) -> str | None:
+        return self.posts.pop(0) if self.posts else None
+
+    def ids(self) -> list[str]:
+        return list(self.posts)
+
+    def glance(self, seconds: float) -> list[str]:
+        return self.ids()
+
+    def draft(self, text: str) -> None:
+        pass
+
+
+class ChatScenario(Scenario):
+    """Four rooms, two places in memory: they come and go all the time."""
+
+    actors = (Chat,)
+    releases = ((LikedChat,),)
+    model = PlainChat
+    reads = ("ids",)
+    replica_reads = {"ids": "SELECT id FROM messages WHERE room_id = ? ORDER BY n"}  # noqa: RUF012 - never changed
+    rooms = ("a", "b", "c", "d")
+
+    async def client(self, client: Client) -> None:
+        chance = client.random
+        room = client.room(Chat, chance.choice(self.rooms))
+        kind = chance.choice(("post", "post", "post", "long", "remove", "read", "look", "raise", "glance", "draft"))
+        if kind == "post":
+            await room.post(client.name)
+        elif kind == "long":
+            await room.post(client.name, "x" * 30_000)
+        elif kind == "remove":
+            await room.remove()
+        elif kind == "read":
+            await room.ids()
+        elif kind == "look":
+            try:
+                await room.look_and_raise()
+            except Refused as seen:
+                client.told("seen", *seen.args)
+        elif kind == "raise":
+            try:
+                await room.post_and_raise(client.name)
+            except Refused:
+                client.told("refused", client.name)
+        elif kind == "glance":
+            await room.glance(chance.random())
+        else:
+            await room.draft(client.name)
+
+    async def check(self, after: After) -> None:
+        """What an exception told is as true as a reply."""
+        there = {id for name in self.rooms for id in await after.room(Chat, name).ids()}
+        gone = {call.value for call in after.acknowledged("remove")}
+        perhaps = any(True for _ in after.unknown("remove"))
+        for what, *ids in after.facts:
+            for id in ids:
+                if what == "refused":
+                    assert id not in there, f"post {id} was refused by its handler, and is there"
+                else:
+                    assert id in there or id in gone or perhaps, f"post {id} was seen in an exception, and is gone"

@@ -1,0 +1,129 @@
+"""Whether the replies of a room are explained by some run of its commands on a plain model, in the order of `seq`.
+
+Linearizability of one room (Wing and Gong's search), made easy by `seq`: commands that returned have their place; a command
+without an answer may stand anywhere after its call, once, or nowhere. It knows nothing of the implementation.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from durable_rooms.simulation.history import Call
+
+TRIES_MAX = 20_000  # calls of the model for one room; real histories need one a call, and a few more for open calls
+
+
+class Unexplained(Exception):
+    """No order of the calls gives these replies; the message says where it stops."""
+
+
+@dataclass
+class Explained:
+    """What is already explained, so that the next cut of the same life begins there."""
+
+    runs: dict[tuple[int, ...], tuple[Any, frozenset[int]]] = field(default_factory=dict[Any, Any])
+
+
+def explain(make: Callable[[], Any], known: Sequence[Call], unknown: Sequence[Call], before: Explained) -> None:
+    """Find a run, or raise.
+
+    Args:
+      known: calls of one room that returned, replies of reads after a cut among them; any order.
+      unknown: calls without an answer.
+    Raises:
+      Unexplained: there is no run, or TRIES_MAX calls of the model found none.
+    """
+    ordered = sorted(known, key=lambda call: (call.seq, call.life, call.invoked))
+    numbers = tuple(call.number for call in ordered)
+    open_numbers = {call.number for call in unknown}
+    for end in range(len(numbers), 0, -1):
+        found = before.runs.get(numbers[:end])
+        if found is not None and found[1] <= open_numbers:
+            search = _Search(ordered, unknown, before)
+            if search.run(end, copy.deepcopy(found[0]), found[1]):
+                return
+            break  # an open call may have to stand earlier
+    search = _Search(ordered, unknown, before)
+    if not search.run(0, make(), frozenset()):
+        raise Unexplained(search.words())
+
+
+class _Search:
+    def __init__(self, known: Sequence[Call], unknown: Sequence[Call], notes: Explained) -> None:
+        self.known = list(known)
+        self.unknown = unknown
+        self.notes = notes
+        self.tries = 0
+        self.farthest = -1
+        self.expected: Any = None
+        self.dead: set[tuple[int, frozenset[int], str] | None] = set()
+
+    def run(self, place: int, model: Any, used: frozenset[int]) -> bool:
+        """Explain the known calls from `place` on; those before are explained, and have led to `model`."""
+        if place == len(self.known):
+            self._note(model, used)
+            return True
+        key = (place, used, state_of(model)) if self.dead else None
+        if key in self.dead:
+            return False
+        for index, after in self._fitting(place, model):
+            self.known.insert(place, self.known.pop(index))
+            if self.run(place + 1, after, used):
+                return True
+            self.known.insert(index, self.known.pop(place))
+        for call in self.unknown:  # it may have run before a known one, even before one that fits without it
+            if call.number in used or not _began_before(call, self.known[place]):
+                continue
+            after, _ = self._apply(model, call)
+            if self.run(place, after, used | {call.number}):
+                return True
+        self.dead.add(key or (place, used, state_of(model)))
+        return False
+
+    def _fitting(self, place: int, model: Any) -> list[tuple[int, Any]]:
+        """Known calls that can come next: those with the lowest `seq`; one turn of a room gives all its calls the same."""
+        seq = self.known[place].seq
+        fitting: list[tuple[int, Any]] = []
+        for index in range(place, len(self.known)):
+            call = self.known[index]
+            if call.seq != seq:
+                break
+            after, value = self._apply(model, call)
+            if value == call.value:
+                if state_of(after) == state_of(model):
+                    return [(index, after)]  # it changes nothing: no choice
+                fitting.append((index, after))
+            elif place > self.farthest:
+                self.farthest, self.expected = place, (call, value)
+        return fitting
+
+    def _apply(self, model: Any, call: Call) -> tuple[Any, Any]:
+        self.tries += 1
+        if self.tries > TRIES_MAX:
+            raise Unexplained(f"{call.room}: no explanation after {TRIES_MAX:,} tries")
+        after = copy.deepcopy(model)
+        return after, getattr(after, call.method)(*call.args, **call.kwargs)
+
+    def _note(self, model: Any, used: frozenset[int]) -> None:
+        if all(call.number > 0 for call in self.known):  # not with reads of one image, which the next one does not share
+            self.notes.runs[tuple(call.number for call in self.known)] = (model, used)
+
+    def words(self) -> str:
+        if self.expected is None:
+            return "no explanation"
+        call, value = self.expected
+        before = [str(one) for one in self.known[max(0, self.farthest - 3) : self.farthest]]
+        return (
+            f"{call}, but the commands before it, run in the order of seq on the model, give {value!r}"
+            f" (with any of {len(self.unknown)} unanswered calls or without them); before it: {'; '.join(before) or 'nothing'}"
+        )
+
+
+def _began_before(one: Call, other: Call) -> bool:
+    return one.life < other.life or (one.life == other.life and (other.settled is None or one.invoked < other.settled))
+
+
+def state_of(model: Any) -> str:
+    """Equal for equal models."""
+    return repr(sorted(vars(model).items()))  # pyright: ignore[reportUnknownArgumentType] - any plain object

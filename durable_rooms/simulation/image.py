@@ -1,0 +1,181 @@
+"""Images: what a power cut at one moment may leave of a world, as contents by path.
+
+Each unsynced write is there or not, torn between two sectors or not, and a sector that was being written may hold garbage;
+names come back apart from contents. Where few things are unsynced every combination is an image; else they are drawn.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from itertools import product
+from pathlib import Path
+from random import Random
+
+from durable_rooms.simulation.world import DIRECTORY, Change, Node, World
+
+SECTOR = 512  # bytes that a disk writes whole
+EXHAUSTIVE_MAX = 256  # combinations; 8 unsynced things
+TORN, GARBAGE = 0.1, 0.05  # of the writes that an image has
+
+Image = dict[str, bytes | None]  # None for a directory
+
+
+class Keep(Enum):
+    """What of the unsynced is left."""
+
+    NOTHING = 0
+    SOME = 1
+    ALL = 2  # a killed process: the page cache stays
+
+
+def image(world: World, keep: Keep, chance: Random, wounds: "Wounds | None" = None) -> Image:
+    """One image. `wounds` counts the torn and garbled writes in it."""
+    names = dict(world.durable_names)
+    if keep is not Keep.NOTHING:
+        for path, bindings in world.bindings.items():
+            ends = [world.durable_names.get(path), *(node for _, node in bindings)]
+            _bind(names, path, ends[-1] if keep is Keep.ALL else chance.choice(ends))
+    counted = wounds or Wounds()
+    return _whole(names, lambda number: _some(world.node(number), keep, chance, counted))
+
+
+class Wounds:
+    """How often a write was torn, or left garbage."""
+
+    def __init__(self) -> None:
+        self.torn = 0
+        self.garbage = 0
+
+
+def every_image(world: World) -> Iterator[Image]:
+    """Every combination of whole writes and names, if there are at most EXHAUSTIVE_MAX of them; none otherwise."""
+    paths = list(world.bindings)
+    ends = [[world.durable_names.get(path), *(node for _, node in world.bindings[path])] for path in paths]
+    changed = [(number, node.unsynced) for number, node in world.nodes.items() if node.pending or node.lost]
+    combinations = 1
+    for choices in ends:
+        combinations *= len(choices)
+    for _, changes in changed:
+        combinations *= 2 ** min(len(changes), 64)
+        if combinations > EXHAUSTIVE_MAX:
+            return
+    for bound in product(*ends):
+        names = dict(world.durable_names)
+        for path, node in zip(paths, bound, strict=True):
+            _bind(names, path, node)
+        for kept in product(*(product((False, True), repeat=len(changes)) for _, changes in changed)):
+            chosen = {
+                number: [change for change, has in zip(changes, flags, strict=True) if has]
+                for (number, changes), flags in zip(changed, kept, strict=True)
+            }
+            yield _whole(names, lambda number, chosen=chosen: _with(world.node(number), chosen.get(number, [])))
+
+
+def _bind(names: dict[str, int], path: str, node: int | None) -> None:
+    if node is None:
+        names.pop(path, None)
+    else:
+        names[path] = node
+
+
+def _whole(names: Mapping[str, int], content_of: Callable[[int], bytes]) -> Image:
+    """Without files whose folder's name is gone."""
+    return {
+        path: None if number == DIRECTORY else content_of(number)
+        for path, number in sorted(names.items())
+        if _reached(path, names)
+    }
+
+
+def _reached(path: str, names: Mapping[str, int]) -> bool:
+    folder = path.rpartition("/")[0]
+    while folder:
+        if folder not in names:
+            return False
+        folder = folder.rpartition("/")[0]
+    return True
+
+
+def _with(node: Node, changes: list[Change]) -> bytes:
+    content = bytearray(node.durable)
+    for change in changes:
+        change.onto(content)
+    return bytes(content)
+
+
+def _some(node: Node, keep: Keep, chance: Random, wounds: Wounds) -> bytes:
+    if keep is Keep.NOTHING or not (node.pending or node.lost):
+        return bytes(node.durable)
+    if keep is Keep.ALL:
+        return bytes(node.now())
+    content = bytearray(node.durable)
+    for change in _drawn(node.unsynced, chance):
+        change.onto(content, _wounded(change.data, chance, wounds))
+    return bytes(content)
+
+
+def _drawn(changes: list[Change], chance: Random) -> list[Change]:
+    """A disk writes in any order it likes: each change by itself, those before some moment, or only those after it."""
+    style = chance.randrange(5)
+    if style < 3:
+        return [change for change in changes if chance.random() < (0.1, 0.5, 0.9)[style]]
+    cut = chance.randrange(len(changes) + 1)
+    return changes[:cut] if style == 3 else changes[cut:]
+
+
+def _wounded(data: bytes, chance: Random, wounds: Wounds) -> bytes:
+    """What of a write arrives: nearly always all of it, else its first sectors, perhaps with garbage in the next one."""
+    sectors = (len(data) + SECTOR - 1) // SECTOR
+    if sectors and chance.random() < GARBAGE:
+        wounds.garbage += 1
+        whole = chance.randrange(sectors) * SECTOR
+        return data[:whole] + chance.randbytes(min(SECTOR, len(data) - whole))
+    if sectors > 1 and chance.random() < TORN:
+        wounds.torn += 1
+        return data[: chance.randrange(1, sectors) * SECTOR]
+    return data
+
+
+# -- on a real disk -----------------------------------------------------------------------------------------------------
+def key_of(image: Image) -> bytes:
+    """Equal for images of equal contents."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path, content in image.items():
+        if not path.endswith("-shm"):
+            digest.update(f"{path}\0{-1 if content is None else len(content)}\0".encode())
+            digest.update(content or b"")
+    return digest.digest()
+
+
+def write_image(image: Image, directory: Path) -> None:
+    """Make a directory from an image, or make one that has held another like it. Shared memory never outlives its processes.
+
+    Folders that are there stay: 257 of them cost more than all the rest.
+    """
+    directory.mkdir(exist_ok=True)
+    folders = _emptied(directory, image)
+    root = f"{directory}/"
+    for name, content in image.items():
+        if content is None:
+            if name not in folders:
+                os.mkdir(root + name)
+        elif not name.endswith("-shm"):
+            with open(root + name, "wb", buffering=0) as file:
+                file.write(content)
+
+
+def _emptied(directory: Path, image: Image) -> set[str]:
+    """Remove every file, and every folder that the image has not; returns the folders that are left."""
+    folders: set[str] = set()
+    prefix = len(str(directory)) + 1
+    for path, names, files in os.walk(directory, topdown=False):
+        for file in files:
+            os.unlink(f"{path}/{file}")
+        for name in names:
+            folder = f"{path}/{name}"[prefix:]
+            if folder in image:
+                folders.add(folder)
+            else:
+                os.rmdir(f"{path}/{name}")
+    return folders

@@ -1,0 +1,222 @@
+"""One life: a process's stay on a simulated disk, from its start to its orderly stop, with clients and troubles.
+
+It always runs to the end; where it is killed or the power fails is a place in its trace, chosen afterwards.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import apsw
+import trio
+from trio.testing import MockClock
+
+from actors import Actor, DiskFailed, Doors, RoomName, RoomsError
+from actors.names import room_name
+from actors.sql import internal
+from durable_rooms.runtime import Runtime, open_with_doors
+from durable_rooms.simulation.disk import SimulatedDisk
+from durable_rooms.simulation.history import Fact, History, Outcome
+from durable_rooms.simulation.plan import LifePlan
+from durable_rooms.simulation.scenario import Client, Place, Scenario
+from durable_rooms.simulation.schedule import run_seeded
+from durable_rooms.simulation.threads import SteppedThreads
+from durable_rooms.simulation.troubles import REPLICA, TROUBLES
+from durable_rooms.simulation.world import World
+from replication import SQLiteReplica
+
+BEGAN = 1_700_000_000.0  # Unix seconds of every world's first moment
+WATCH_SECONDS, COPIES = 0.2, 0.2  # between two looks at the replica on average; of these looks so many keep a copy
+LIFE_SECONDS_MAX = 86_400.0  # virtual: who is not done by then hangs
+
+
+class Hung(Exception):
+    """A life did not come to its end."""
+
+
+class Life:
+    """Attributes for troubles and checks: `disk`, `threads`, `runtime`, `visits`, `problems`."""
+
+    def __init__(
+        self, scenario: Scenario, plan: LifePlan, number: int, seed: str, root: Path, before: World | None, history: History
+    ) -> None:
+        chance = Random(f"{seed} life {number}")
+        self.number = number
+        self.plan = plan
+        self.seed = f"{seed}.{number}"
+        self.clock = MockClock(autojump_threshold=0)
+        self.clock_offset = 0.0
+        self.threads = SteppedThreads(Random(f"{seed} threads {number}"))
+        self.disk = SimulatedDisk(root, self.threads, before, now=self.clock.current_time, wall_clock=self.wall_clock)
+        self.struck: dict[str, int] = {}
+        self.problems: list[str] = []
+        self.replica_copies: list[bytes] = []
+        self.visits: list[trio.CancelScope | None] = []
+        self.runtime: Runtime
+        self._scenario = scenario
+        self._history = history
+        self._chance = chance
+        self._began = self.clock.current_time()
+
+    # -- for troubles -------------------------------------------------------------------------------------------------------
+    def wall_clock(self) -> float:
+        return BEGAN + self.number * 100_000 + self.clock.current_time() - self._began + self.clock_offset
+
+    def rooms(self) -> list[RoomName]:
+        return [room_name(*room.split("/", 1)) for room in self._history.rooms()]
+
+    @property
+    def virtual_seconds(self) -> float:
+        return self.clock.current_time() - self._began
+
+    # -- running --------------------------------------------------------------------------------------------------------------
+    def run(self) -> None:
+        """Problems are collected; what the runtime raises by contract is no problem."""
+        for fault in self.plan.faults:
+            self.disk.fail(fault.make())
+        try:
+            run_seeded(self.seed, self._live, clock=self.clock)
+        except (DiskFailed, RoomsError, OSError) as error:
+            self._note("note", f"the runtime stopped: {error}")
+            if not self.plan.faults and "disk full" not in dict(self.plan.troubles):
+                self.problems.append(f"the runtime stopped though no operation of the disk failed: {error!r}")
+        except Hung as error:
+            self.problems.append(str(error))
+        except Exception as error:
+            self.problems.append(f"the runtime raised {error!r}")
+        finally:
+            self._scenario._told = None  # pyright: ignore[reportPrivateUsage] - lent to it for this life
+            for fault in self.disk.faults:
+                if fault.name and fault.struck:
+                    self.struck[fault.name] = self.struck.get(fault.name, 0) + 1
+            self.threads.end()
+            self.disk.forget()
+        self._look_for_leaks()
+
+    def _look_for_leaks(self) -> None:
+        if self.problems:
+            return
+        if self.disk.open_descriptors:
+            self.problems.append(f"left open: {', '.join(self.disk.open_descriptors)}")
+        if self.disk.open_files:
+            self.problems.append(f"{self.disk.open_files} files of SQLite's were left open")
+        if self.threads.under_way:
+            self.problems.append(f"{self.threads.under_way} jobs were left in threads")
+
+    async def _live(self) -> None:
+        with trio.move_on_after(LIFE_SECONDS_MAX) as patience:
+            async with self._opened() as runtime:
+                self.runtime = runtime
+                await self._clients(Place(runtime, self._scenario.classes(self.number)))
+        if patience.cancelled_caught:
+            raise Hung(f"not at its end after {LIFE_SECONDS_MAX:g} virtual seconds: a call, or the stop, waits for ever")
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[Runtime]:
+        doors = Doors(disk=self.disk, threads=self.threads, wall_clock=self.wall_clock, random=Random(f"{self.seed} doors"))
+        classes: Sequence[type[Actor]] = self._scenario.classes(self.number)
+        limits = self._scenario.limits
+        async with open_with_doors(self.disk.root, classes, replicas=[SQLiteReplica()], limits=limits, doors=doors) as runtime:
+            yield runtime
+
+    async def _clients(self, place: Place) -> None:
+        self.place = place
+        self._scenario._told = self.told  # pyright: ignore[reportPrivateUsage]
+        async with trio.open_nursery() as others:
+            others.start_soon(self._watch_replica)
+            for name, when in self.plan.troubles:
+                others.start_soon(self._trouble, name, when)
+            async with trio.open_nursery() as clients:
+                if not self.plan.clients:
+                    clients.start_soon(self._read)
+                for number in range(self.plan.clients):
+                    self.visits.append(None)
+                    clients.start_soon(self._client, number)
+            others.cancel_scope.cancel()
+
+    async def _client(self, number: int) -> None:
+        chance = Random(f"{self.seed} client {number}")
+        for visit in range(self.plan.visits):
+            client = Client(self, f"{self.number}.{number}.{visit}", chance)
+            with trio.CancelScope() as scope:
+                self.visits[number] = scope
+                with suppress(RoomsError, apsw.Error):  # in the history; as for a request, the visit is over
+                    await self._scenario.client(client)
+            self.visits[number] = None
+            for _ in range(chance.randrange(20)):
+                await trio.lowlevel.checkpoint()
+            if chance.random() < 0.1:
+                await trio.sleep(chance.expovariate(1.0))
+
+    async def _read(self) -> None:
+        """A life without clients: somebody looks at every room."""
+        reader = Client(self, f"{self.number}.reader", self._chance)
+        for name in self._history.rooms():
+            actor, _, id = name.partition("/")
+            for known in self.place.actors:
+                if known.__name__ == actor:
+                    for method in self._scenario.reads:
+                        await getattr(reader.room(known, id), method)()
+
+    async def _trouble(self, name: str, when: float) -> None:
+        await trio.sleep(when)
+        self._note("fault", name, by="fault")
+        if await TROUBLES[name](self, self._chance):
+            self.struck[name] = self.struck.get(name, 0) + 1
+
+    async def _watch_replica(self) -> None:
+        """Read the replica now and then as a stranger would: what it has shown must not disappear."""
+        while True:
+            await trio.sleep(self._chance.expovariate(1 / WATCH_SECONDS))
+            try:
+                self._look_at_replica()
+            except apsw.Error:
+                continue  # missing, locked, damaged or half made: nothing was shown
+
+    def _look_at_replica(self) -> None:
+        if "replica corrupt" in self.struck:
+            return  # what garbage says was not said by the replica
+        connection = self.disk.connect(self.disk.root / REPLICA, read_only=True)
+        try:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            internal(connection, "BEGIN")
+            for actor, id, seq in internal(connection, "SELECT actor, id, seq FROM _rooms"):
+                for method, query in self._scenario.replica_reads.items():
+                    self._shown(f"{actor}/{id}", method, [row[0] for row in internal(connection, query, (id,))], seq)
+            if self._chance.random() < COPIES:
+                self.replica_copies.append(connection.serialize("main"))
+        finally:
+            connection.close()
+
+    def _shown(self, room: str, method: str, value: list[Any], seq: int) -> None:
+        place = len(self.disk.events)
+        number = self._history.begin(room, method, (), {}, self.number, place)
+        self._history.settle(number, place, "returned", value, seq)
+        self._note("replica", json.dumps([method, value, seq]), path=room, token=number)
+
+    # -- the clerk --------------------------------------------------------------------------------------------------------------
+    def begin(self, room: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        number = self._history.begin(room, method, args, kwargs, self.number, len(self.disk.events))
+        self._note("call", f"{method}{args}", path=room, token=number)
+        return number
+
+    def settle(self, number: int, error: BaseException | None, value: Any = None, seq: int = 0) -> None:
+        outcome: Outcome = "returned"
+        if isinstance(error, trio.Cancelled):
+            outcome = "unknown"
+        elif error is not None:
+            outcome = "unknown" if isinstance(error, RoomsError) and error.ran == "unknown" else "absent"
+        if outcome == "unknown":
+            return  # open for ever
+        call = self._history.settle(number, len(self.disk.events), outcome, value, seq)
+        self._note("reply", json.dumps([outcome, repr(value), seq, repr(error) if error else ""]), path=call.room, token=number)
+
+    def told(self, fact: tuple[Any, ...]) -> None:
+        self._history.facts.append(Fact(fact, self.number, len(self.disk.events)))
+        self._note("told", repr(fact))
+
+    def _note(self, kind: str, what: str, *, path: str = "", token: int = 0, by: str = "ours") -> None:
+        self.disk.note(kind, path, other=what, token=token, by=by)

@@ -1,0 +1,177 @@
+"""A scenario: actor classes, the clients that call them, and what must hold whenever the power fails.
+
+class Votes(Scenario):
+    actors = [Poll]
+
+    async def client(self, client):
+        poll = client.room(Poll, client.random.choice("ab"))
+        await poll.vote(client.name)
+
+    async def check(self, after):
+        for vote in after.acknowledged("vote"):
+            assert vote.args[0] in await after.room(Poll, vote.id).voters(), f"{vote} and is gone"
+
+durable-rooms simulate my_module:Votes --seeds 200
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+import trio
+
+from actors import Actor, Limits, Room, RoomsError
+from durable_rooms.runtime import Runtime
+from durable_rooms.simulation.history import Call, History
+
+SMALL = Limits(open_rooms_max=2, wal_bytes_max=60_000, broken_rooms_max=1_000)  # rooms leave and checkpoint all the time
+
+
+class Scenario:
+    """What is simulated. Instances hold nothing that must survive: the classes' rooms do.
+
+    Attributes:
+      actors: the classes.
+      releases: for lives after the first, classes of later releases with more migrations; the last one stays.
+      clients, visits: so many clients at once, each calls `client` so often in each life.
+      limits: of the runtime; by default small ones, so that rooms leave memory and checkpoint all the time.
+      model: makes a plain object with the same methods, for one room: every reply must be explained by running the commands
+        in the order of `seq` on it. Methods that it lacks change nothing that it shows.
+      reads: methods without arguments that are called on every room after a restart; with a model they must be explained, too.
+      replica_reads: method of the model → query on the replica with one `?` for the room's id: its first column, read at any
+        moment, must be what the method gives at the replica's position.
+    """
+
+    actors: Sequence[type[Actor]] = ()
+    releases: Sequence[Sequence[type[Actor]]] = ()
+    clients: int = 4
+    visits: int = 8
+    limits: Limits = SMALL
+    model: type[Any] | None = None
+    reads: Sequence[str] = ()
+    replica_reads: Mapping[str, str] = {}
+
+    _told: Callable[[tuple[Any, ...]], None] | None = None
+
+    async def client(self, client: "Client") -> None:
+        """One visit of one client. Errors of the runtime may end it anywhere, as they would end a request."""
+        raise NotImplementedError
+
+    async def check(self, after: "After") -> None:
+        """Called on what a cut has left, in a runtime that was opened on it; raise AssertionError."""
+
+    def told(self, *fact: Any) -> None:
+        """Somebody outside learns something now (a mail leaves, a socket is written): `after.facts` has it from here on."""
+        if self._told is not None:
+            self._told(fact)
+
+    def classes(self, life: int) -> Sequence[type[Actor]]:
+        if life == 0 or not self.releases:
+            return self.actors
+        return self.releases[min(life - 1, len(self.releases) - 1)]
+
+    @classmethod
+    def name(cls) -> str:
+        return f"{cls.__module__}:{cls.__qualname__}"
+
+
+@dataclass
+class Place:
+    """A runtime, and the classes that it was opened with."""
+
+    runtime: Runtime
+    actors: Sequence[type[Actor]]
+
+    def room(self, actor: type[Actor], id: str) -> Room[Any]:
+        """By the class's name: a later release goes by the same one."""
+        (known,) = (one for one in self.actors if one.__name__ == actor.__name__)
+        return self.runtime.room(known, id)
+
+
+class Clerk(Protocol):
+    """Who writes the history of a life."""
+
+    place: Place
+
+    def begin(self, room: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int: ...
+    def settle(self, number: int, error: RoomsError | BaseException | None, value: Any = None, seq: int = 0) -> None: ...
+    def told(self, fact: tuple[Any, ...]) -> None: ...
+
+
+@dataclass
+class Client:
+    """One visitor. `name` is unique in a world; `random` comes from the seed."""
+
+    clerk: Clerk
+    name: str
+    random: Random
+
+    def room(self, actor: type[Actor], id: str) -> "SimulatedRoom":
+        """A room whose calls are written down. The class may be an older release: the name decides."""
+        return SimulatedRoom(self.clerk.place.room(actor, id), self.clerk)
+
+    def told(self, *fact: Any) -> None:
+        """This client tells somebody outside."""
+        self.clerk.told(fact)
+
+    async def pause(self, seconds: float = 1.0) -> None:
+        """Up to so many virtual seconds."""
+        await trio.sleep(self.random.uniform(0.0, seconds))
+
+
+class SimulatedRoom:
+    """`await room.post("hi")`, as of a room; the call and its outcome enter the history. Raises what the room raises."""
+
+    def __init__(self, room: Room[Any], clerk: Clerk) -> None:
+        self._room = room
+        self._clerk = clerk
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        handler = getattr(self._room.actor, method)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            number = self._clerk.begin(f"{self._room.actor.__name__}/{self._room.id}", method, args, kwargs)
+            try:
+                reply = await self._room.ask(handler, *args, **kwargs)
+            except BaseException as error:
+                self._clerk.settle(number, error)
+                raise
+            self._clerk.settle(number, None, reply.value, reply.seq)
+            return reply.value
+
+        return call
+
+
+@dataclass
+class After:
+    """A world after a cut, opened by the product's own start.
+
+    Attributes:
+      runtime: opened on what was left.
+      facts: what somebody outside had been told.
+      where: the cut, in words.
+    """
+
+    place: Place
+    history: History
+    where: str
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.place.runtime
+
+    def room(self, actor: type[Actor], id: str) -> Room[Any]:
+        return self.place.room(actor, id)
+
+    def acknowledged(self, method: str | None = None) -> Iterator[Call]:
+        """Calls that had returned before the cut."""
+        return self.history.acknowledged(method)
+
+    def unknown(self, method: str | None = None) -> Iterator[Call]:
+        """Calls that had no answer yet: applied once or not at all."""
+        return self.history.unknown(method)
+
+    @property
+    def facts(self) -> list[tuple[Any, ...]]:
+        return [fact.what for fact in self.history.facts]

@@ -1,0 +1,46 @@
+"""One seed decides everything: the order of tasks, virtual time, SQLite's own randomness."""
+
+import random
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import apsw
+import trio
+from trio.testing import MockClock
+
+T = TypeVar("T")
+
+
+def run_seeded(seed: str, function: Callable[..., Awaitable[T]], *args: Any, clock: MockClock | None = None) -> T:
+    """`trio.run` with virtual time that jumps when nobody is runnable, in an order of tasks that depends on the seed alone."""
+    with _seeded(seed):
+        return trio.run(function, *args, clock=clock or MockClock(autojump_threshold=0))
+
+
+@contextmanager
+def _seeded(seed: str) -> Generator[None]:
+    # trio's own switch, made for Hypothesis: tasks that are runnable at once are sorted, then shuffled by `_r`.
+    scheduler: Any = trio._core._run  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownVariableType]
+    before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
+    scheduler._r.seed(seed)
+    randomness = _Randomness(random.Random(f"sqlite {seed}"))
+    apsw.randomness(0)  # SQLite asks for a new seed at its next need
+    try:
+        yield
+    finally:
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before
+        randomness.unregister()
+        apsw.randomness(0)
+
+
+class _Randomness(apsw.VFS):
+    """The default VFS, from which SQLite takes the seed of its one generator (the salts of WALs come from there)."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        super().__init__("seeded randomness", "", makedefault=True)
+
+    def xRandomness(self, numbytes: int) -> bytes:
+        return self._chance.randbytes(numbytes)

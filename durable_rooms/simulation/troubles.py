@@ -1,0 +1,152 @@
+"""What else goes wrong in a life, at moments that the seed chooses: the replica, the clock, callers, rooms that must leave.
+
+Faults of single disk operations are in `faults`. Each trouble is a coroutine of a life; it ends when the trouble is over.
+"""
+
+import errno
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+import apsw
+import trio
+
+from durable_rooms.simulation.faults import Fault
+from durable_rooms.simulation.threads import Slow
+
+if TYPE_CHECKING:
+    from durable_rooms.simulation.life import Life
+
+Trouble = Callable[["Life", Random], Awaitable[bool]]  # True if it struck
+
+REPLICA = "replica.db"
+FULL_SECONDS, LOCKED_SECONDS, HANGING_SECONDS = 3.0, 20.0, 60.0
+
+
+async def rooms_close(life: "Life", chance: Random) -> bool:
+    """An idle room leaves memory at an awkward moment."""
+    struck = False
+    for name in life.rooms():
+        activation = life.runtime.seated(name)
+        if activation is not None and activation.idle and chance.random() < 0.7:
+            activation.leave()
+            struck = True
+    return struck
+
+
+async def rooms_tidied(life: "Life", chance: Random) -> bool:
+    """What rooms left in their WALs is taken into the databases now."""
+    await life.runtime.tidying.finish()
+    return True
+
+
+async def clock_jumps(life: "Life", chance: Random) -> bool:
+    life.clock_offset += chance.choice([-3_600.0, 86_400.0])
+    return True
+
+
+async def syncs_are_slow(life: "Life", chance: Random) -> bool:
+    slow = Slow("sync began", "rooms/*", chance.uniform(0.05, 2.0), times=chance.randrange(1, 4))
+    life.threads.slow.append(slow)
+    await trio.sleep(5.0)
+    life.threads.slow.remove(slow)
+    return slow.struck > 0
+
+
+async def disk_is_full(life: "Life", chance: Random) -> bool:
+    """Every write fails, and the free space says so."""
+    fault = life.disk.fail(Fault("write", "*", code=errno.ENOSPC, times=float("inf"), short=chance.random() < 0.3))
+    life.disk.free = 0
+    await trio.sleep(chance.uniform(0.0, FULL_SECONDS))
+    life.disk.faults.remove(fault)
+    life.disk.free = 1 << 40
+    return fault.struck > 0
+
+
+async def writeback_fails(life: "Life", chance: Random) -> bool:
+    """The kernel could not write back by itself, and nobody has asked yet."""
+    paths = [path for path in sorted(life.disk.world.names) if path.startswith("rooms/") and path.endswith((".db", "-wal"))]
+    chance.shuffle(paths)
+    return any(life.disk.writeback_fails(path, evict=chance.random() < 0.3) for path in paths)
+
+
+async def callers_leave(life: "Life", chance: Random) -> bool:
+    """A caller is cancelled: its request was closed."""
+    scopes = [scope for scope in life.visits if scope is not None]
+    if not scopes:
+        return False
+    chance.choice(scopes).cancel()
+    return True
+
+
+# -- the replica ----------------------------------------------------------------------------------------------------------
+async def replica_hangs(life: "Life", chance: Random) -> bool:
+    slow = Slow("write", f"{REPLICA}*", HANGING_SECONDS)
+    life.threads.slow.append(slow)
+    await trio.sleep(HANGING_SECONDS / 2)
+    life.threads.slow.remove(slow)
+    return slow.struck > 0
+
+
+async def replica_locked(life: "Life", chance: Random) -> bool:
+    """Another program holds the write lock."""
+    if not (life.disk.root / REPLICA).exists():
+        return False
+    try:
+        connection = life.disk.connect(life.disk.root / REPLICA)
+        try:
+            connection.execute("BEGIN IMMEDIATE").fetchall()
+            await trio.sleep(chance.uniform(0.1, LOCKED_SECONDS))
+            connection.execute("ROLLBACK").fetchall()
+        finally:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close()
+    except apsw.Error:
+        return False
+    return True
+
+
+async def replica_deleted(life: "Life", chance: Random) -> bool:
+    return _remove(life)
+
+
+async def replica_restored(life: "Life", chance: Random) -> bool:
+    """Somebody puts back the copy of an hour ago."""
+    copies = life.replica_copies
+    if not copies:
+        return False
+    _remove(life)
+    life.disk.overwrite(life.disk.root / REPLICA, chance.choice(copies), by="fault")
+    return True
+
+
+async def replica_corrupt(life: "Life", chance: Random) -> bool:
+    """Garbage over its first sector. (Garbage inside a row is found by nobody but `verify`: SQLite keeps no checksums.)"""
+    path = life.disk.root / REPLICA
+    if not path.exists() or not path.stat().st_size:
+        return False
+    life.disk.scribble(path, 0, chance.randbytes(512))
+    return True
+
+
+def _remove(life: "Life") -> bool:
+    removed = False
+    for suffix in ("", "-wal", "-shm"):
+        removed |= life.disk.remove(life.disk.root / f"{REPLICA}{suffix}")
+    return removed
+
+
+TROUBLES: dict[str, Trouble] = {
+    "room closed": rooms_close,
+    "rooms tidied": rooms_tidied,
+    "clock jump": clock_jumps,
+    "slow syncs": syncs_are_slow,
+    "disk full": disk_is_full,
+    "writeback failed": writeback_fails,
+    "caller cancelled": callers_leave,
+    "replica hangs": replica_hangs,
+    "replica locked": replica_locked,
+    "replica deleted": replica_deleted,
+    "replica restored": replica_restored,
+    "replica corrupt": replica_corrupt,
+}
