@@ -125,9 +125,18 @@ class Activation:
         stamp = self.gate.committed, self.storage.stamp
         if self.broken or self.damage is not None or stamp == self._stamp:
             return False
-        self._stamp = stamp
         before = self.gate.committed
-        self.commit_now()
+        try:
+            self.commit_now()
+        except apsw.BusyError:
+            return False  # that program is still at it
+        except apsw.Error as error:  # it made the file unreadable, or took our tables away: this room's matter alone
+            if is_damage(error) or isinstance(error, apsw.SQLError):
+                self.damaged(error)
+            else:
+                self.break_(error)
+            return False
+        self._stamp = stamp
         return self.gate.committed != before
 
     def rest(self) -> None:

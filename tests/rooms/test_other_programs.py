@@ -289,3 +289,27 @@ async def test_an_edit_of_a_closed_room_reaches_the_replica_when_the_room_is_nex
         assert await runtime.room(ChatRoom, "a").bodies() == ["edited outside"]
         await runtime.replicated()
         assert replicated_bodies(tmp_path) == ["edited outside"]
+
+
+BREAKS = {
+    "the runtime's table dropped": "DROP TABLE _room",
+    "the outbox dropped": "DROP TRIGGER _capture_1_insert; DROP TABLE _outbox; INSERT INTO messages (body) VALUES ('theirs')",
+    "a schema that does not parse": "PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = 'CREATE TABLE (' "
+    "WHERE name = 'messages'; PRAGMA schema_version = 4711",
+}
+
+
+@pytest.mark.parametrize("leave", [False, True], ids=["at rest", "leaving"])
+@pytest.mark.parametrize("statements", BREAKS.values(), ids=BREAKS)
+async def test_a_file_that_another_program_made_unreadable_while_nobody_called_costs_that_room_only(
+    statements, leave, autojump_clock
+) -> None:
+    async with open_test_runtime(ChatRoom, limits=Limits(idle_seconds_max=1 if leave else 60)) as runtime:
+        room, other = runtime.room(ChatRoom, "a"), runtime.room(ChatRoom, "other")
+        await room.post("ours")
+        with other_program(path_of(runtime, room)) as file:
+            for statement in statements.split("; "):
+                file.execute(statement).fetchall()
+        await trio.sleep(5)
+        assert isinstance(await outcome(room.bodies), RoomUnfit)
+        assert await other.post("goes on") == 1
