@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from actors.activation import Activation
 from actors.catalog import Catalog
 from actors.doors import Doors
 from actors.errors import RoomUnfit, StatementRefused
-from actors.follower import Changes, EpochStart, Position, RoomCopy, Schema, TableChanges
+from actors.follower import Changes, Commit, EpochStart, Position, RoomCopy, Schema, TableChanges
 from actors.gate import DURABLE, NEVER
 from actors.names import DataDir, RoomName
 from actors.rehome import wal_of
@@ -63,7 +64,7 @@ class RoomSource:
                 local = seat.actor_class.actor.local_tables
                 with self._noticing_damage(activation):
                     changes = await self._seats.doors.threads.run(self._changes_in_lane, activation.storage.path, local, after)
-            changes.commit = activation.commit_now()  # after the reading, on the loop: it covers all that was read (rule 26)
+            changes.commit = self._commit_now(activation)  # after the reading, on the loop: it covers all that was read (rule 26)
             return changes
 
     async def _changes_at_rest(self, after: int) -> Changes | None:
@@ -90,12 +91,14 @@ class RoomSource:
         seat = self._seats.seat(self.name)
         async with seat.visit() as activation, seat.lock:
             storage = activation.storage
+            with self._noticing_damage(activation):
+                timeline = capture.timeline(storage.connection)
             yield RoomCopy(
                 room=self.name,
                 path=storage.path,
-                timeline=capture.timeline(storage.connection),
+                timeline=timeline,
                 schema=storage.transaction.schema.replicated,
-                commit_now=activation.commit_now,
+                commit_now=partial(self._commit_now, activation),
             )
 
     def acknowledge(self, seq: int) -> None:
@@ -111,12 +114,19 @@ class RoomSource:
 
     @contextmanager
     def _noticing_damage(self, activation: Activation) -> Generator[None]:
-        """A follower may be the first to read a damaged page."""
+        """A follower may be the first to read a damaged page. It never sees what SQLite says of a room as an error of SQLite's:
+        it would take it for the replica's."""
         try:
             yield
         except (apsw.CorruptError, apsw.NotADBError) as error:
             activation.damaged(error)
             raise RoomUnfit(f"{self.name}: its file was found damaged ({error}).", room=str(self.name)) from error
+        except apsw.Error as error:
+            raise RoomUnfit(f"{self.name}: its file cannot be read ({error}).", room=str(self.name)) from error
+
+    def _commit_now(self, activation: Activation) -> Commit:
+        with self._noticing_damage(activation):
+            return activation.commit_now()
 
     def _changes(self, activation: Activation, after: int) -> Changes:
         """On the room's own connection, between turns: four statements, at one moment of the room."""

@@ -3,13 +3,14 @@
 import contextlib
 import sqlite3
 
+import apsw
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits
 from actors.names import RoomName
-from durable_rooms import OutcomeUnknown
+from durable_rooms import OutcomeUnknown, RoomUnfit
 from tests.durability.callers import activation, is_open, path_of, room, wal
 from tests.durability.test_levels import hibernate, make_place
 
@@ -93,3 +94,33 @@ async def test_rule_26_what_was_read_of_a_room_that_broke_is_thrown_away(open_ro
         activation(runtime, "a").break_(OSError("its disk"))
         with pytest.raises(OutcomeUnknown):
             await changes.commit.durable()
+
+
+BREAKS = {
+    "our table dropped": ["DROP TABLE _timeline"],
+    "a schema that does not parse": [
+        "PRAGMA writable_schema = 1",
+        "UPDATE sqlite_schema SET sql = 'CREATE TABLE (' WHERE name = 'tally'",
+        "PRAGMA schema_version = 4711",
+    ],
+}
+
+
+@pytest.mark.parametrize("statements", BREAKS.values(), ids=BREAKS)
+async def test_a_file_that_another_program_broke_is_told_to_who_copies_it_as_the_rooms_own_trouble(open_rooms, data, statements):
+    """An error of SQLite's would be taken for the replica's, and a damaged replica is put aside and made anew."""
+    async with open_rooms() as runtime:
+        for id in ("a", "b"):
+            await room(runtime, id).post("1")
+        with contextlib.closing(apsw.Connection(str(data / A))) as outside:
+            for statement in statements:
+                outside.execute(statement).fetchall()
+        with pytest.raises(RoomUnfit, match="Chat/a"):
+            async with runtime.source(NAME).copy() as copy:
+                await copy.commit_now().durable()
+        with contextlib.closing(apsw.Connection(str(data / path_of("b")))) as outside:
+            async with runtime.source(RoomName("Chat", "b")).copy() as copy:
+                for statement in statements:
+                    outside.execute(statement).fetchall()
+                with pytest.raises(RoomUnfit, match="Chat/b"):
+                    copy.commit_now()
