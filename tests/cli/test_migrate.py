@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -350,6 +351,16 @@ async def test_a_woken_room_has_migrated_durably_and_leaves_memory_again(tmp_pat
         description = runtime.describe(runtime.room(release, "one"))
         assert description is not None
         assert description.version == 2
+
+
+def test_a_directory_that_the_first_version_left_at_a_kill_is_swept(tmp_path: Path) -> None:
+    """A catalog that knows no versions, active rooms, unfinished births, a replica that is behind."""
+    with tarfile.open(ROOT / "tests" / "upgrade" / "killed.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    done = asked(ROOT, tmp_path, "--sweep", "--actors", "tests.upgrade.write")
+    assert (done["done"], done["left"], done["replica"]["behind"]) == (done["todo"], 0, 0)
+    assert {one["actor"]: one["at_newest"] == one["rooms"] > 0 for one in done["classes"]} == {"Channel": True, "Notes": True}
+    assert "EQUAL" in run(ROOT, "verify", tmp_path).stdout
 
 
 # -- the rehearsal ------------------------------------------------------------------------------------------------------
