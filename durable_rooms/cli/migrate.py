@@ -37,6 +37,10 @@ from durable_rooms.verify.words import counted, shown
 DONE, LEFT, WRONG = 0, 1, 2
 
 
+class Refused(Exception):
+    """The work could not be begun, or not be ended; the message says what was done."""
+
+
 def migrate_command(
     data: Path, actors: list[str], replica: Path | None, *, sweeping: bool, rehearsing: bool, as_json: bool
 ) -> int:
@@ -48,17 +52,26 @@ def migrate_command(
         if not (sweeping or rehearsing):
             return told_state(state(data, classes.newest if classes else None), by_code=classes is not None, as_json=as_json)
         classes = classes or catalogued(state(data).modules)
-        found = state(data, classes.newest)
-        with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a migration may print
-            work = rehearsal(found, classes, as_json) if rehearsing else swept_through(found, classes, replica, as_json)
-        return work if isinstance(work, int) else told(work, state(data, classes.newest), classes, as_json=as_json)
+        work = done(state(data, classes.newest), classes, replica, rehearsing=rehearsing, as_json=as_json)
+        return told(work, state(data, classes.newest), classes, as_json=as_json)
+    except Refused as refusal:
+        if as_json:
+            print(json.dumps({"data": str(data), "mode": "dry-run" if rehearsing else "sweep", "refused": str(refusal)}))
+        print(f"durable-rooms migrate: {shown(str(refusal))}", file=sys.stderr)
+        return LEFT
     except (NotADataDirectory, ActorsUnfit) as error:
         print(f"durable-rooms migrate: {shown(str(error))}", file=sys.stderr)
         return WRONG
 
 
 # -- the work -----------------------------------------------------------------------------------------------------------
-def swept_through(found: State, classes: Classes, replica: Path | None, as_json: bool) -> Sweep | int:
+def done(found: State, classes: Classes, replica: Path | None, *, rehearsing: bool, as_json: bool) -> Sweep | Rehearsal:
+    console = Console(stderr=as_json, highlight=False)
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a migration may print
+        return rehearsal(found, classes, console) if rehearsing else swept_through(found, classes, replica, console)
+
+
+def swept_through(found: State, classes: Classes, replica: Path | None, console: Console) -> Sweep:
     report = Sweep(todo=sum(one.behind + one.not_known for one in found.classes if one.actor in classes.known))
     if not any(one.actor in classes.known for one in found.classes):
         return report
@@ -67,31 +80,25 @@ def swept_through(found: State, classes: Classes, replica: Path | None, as_json:
     if not report.todo:
         report.replica = None if replica is None else replica_left(found.data, replica)
         if found.running is not None or report.replica is None or report.replica.up_to_date:
-            return report
-    run = partial(sweep, replica=replica)
+            return report  # nobody is opened for nothing
     try:
-        with Sweeping(Console(stderr=as_json, highlight=False)) as progress:
-            trio.run(partial(run, progress=progress), found.data, classes.known, classes.newest, report)
+        with Sweeping(console) as progress:
+            run = partial(sweep, replica=replica, progress=progress)
+            trio.run(run, found.data, classes.known, classes.newest, report)
     except DataDirInUse as error:
-        return refused(
-            found, f"{error} Its rooms migrate at their next call. Without --sweep, and with --dry-run, this works beside it."
-        )
+        beside = "Its rooms migrate at their next call. Without --sweep, and with --dry-run, this works beside it."
+        raise Refused(f"{error} {beside}") from error
     except (DiskUnfit, DiskFailed) as error:
-        return refused(found, f"{error} {counted(report.done, 'room')} of {report.todo:,} were done; the rest are as they were.")
+        counts = f"{counted(report.done, 'room')} of {report.todo:,} were brought to the newest version"
+        raise Refused(f"{error} {counts}; each of the others is either there, too, or as it was before.") from error
     return report
 
 
-def rehearsal(found: State, classes: Classes, as_json: bool) -> Rehearsal | int:
-    console = Console(stderr=as_json, highlight=False)
+def rehearsal(found: State, classes: Classes, console: Console) -> Rehearsal:
     try:
         return rehearse(found.data, classes.known, found, console.print)
     except (NoSpace, DiskUnfit, DiskFailed, OSError) as error:
-        return refused(found, f"the rehearsal could not be made: {error}. Nothing was written in {found.data}.")
-
-
-def refused(found: State, why: str) -> int:
-    print(f"durable-rooms migrate: {shown(why)}", file=sys.stderr)
-    return LEFT
+        raise Refused(f"The rehearsal could not be made: {error}. Nothing was written in {found.data}.") from error
 
 
 # -- what is told -------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import Actor, RoomName
+from actors import Actor, Disk, Doors, InlineThreads, RoomName
 from actors.names import room_file
 from durable_rooms import SQLiteReplica
 from durable_rooms.inspect import Selection, rooms
@@ -186,9 +186,9 @@ def test_the_state_and_a_rehearsal_work_beside_a_running_process_and_a_sweep_nam
     with service(data) as process:
         assert f"Process {process.pid} runs here" in run(tmp_path, "migrate", data).stdout
         assert "no room failed" in run(ROOT, "migrate", data, "--dry-run", *named).stdout
-        refused = run(ROOT, "migrate", data, "--sweep", *named, code=1)
-        assert f"in use by the process with pid {process.pid}" in refused.stderr
-        assert "migrate at their next call" in refused.stderr
+        refused = asked(ROOT, data, "--sweep", *named, code=1)["refused"]
+        assert f"in use by the process with pid {process.pid}" in refused
+        assert "migrate at their next call" in refused
     assert [path.name for path in tmp_path.iterdir()] == ["data"], "the rehearsal's directory is gone"
 
 
@@ -337,6 +337,31 @@ async def test_a_sweep_without_the_replica_leaves_it_what_it_needs(tmp_path: Pat
         await runtime.replicated()
         assert runtime.status().replicas[0].resyncs == {}, "no room had to be copied whole"
     assert "EQUAL" in run(tmp_path, "verify", data, "--replica", tmp_path / "elsewhere.db").stdout
+
+
+async def test_a_full_disk_stops_a_sweep_and_every_room_stays_as_it_was(tmp_path: Path, autojump_clock) -> None:
+    class FullDisk(Disk):
+        def free_bytes(self, path: Path) -> int:
+            return 0
+
+    data, doors = tmp_path / "data", Doors(disk=FullDisk(), threads=InlineThreads())
+    await fill(data, {f"room-{n}": 1 for n in range(5)}, replica=None)
+    report = Sweep(todo=5)
+    await sweep(data, {"ChatRoom": released(2)}, {"ChatRoom": 2}, report, replica=None, progress=lambda report: None, doors=doors)
+    assert (report.done, report.failed) == (0, 0)
+    assert "no room is born or migrated" in (report.stopped or "")
+    assert versions(data) == {1: 5}
+
+
+async def test_a_replica_that_cannot_be_brought_along_is_told(place: Path, data: Path) -> None:
+    for path in data.glob("replica.db*"):
+        path.unlink()
+    with closing(sqlite3.connect(data / "replica.db")) as other:
+        other.execute("CREATE TABLE of_another_program (x)")
+    done = asked(place, data, "--sweep", code=1)
+    assert (done["done"], done["left"], done["replica"]["behind"]) == (60, 0, 60)
+    assert "is a database of another program" in done["replica"]["last_error"]
+    assert "The replica lacks changes of 60 rooms" in run(place, "migrate", data, "--sweep", code=1).stdout
 
 
 async def test_a_woken_room_has_migrated_durably_and_leaves_memory_again(tmp_path: Path, autojump_clock) -> None:
