@@ -145,9 +145,14 @@ def _remove_empty_wal(disk: Disk, path: Path, error: BaseException) -> None:
 
 
 def _check_head(disk: Disk, plan: RoomPlan) -> None:
-    """Before SQLite sees it: SQLite deletes the WAL that it finds beside an empty database."""
+    """Before SQLite sees it: SQLite deletes the WAL that it finds beside an empty database.
+
+    Beside a WAL the head may be anything: a power cut in a checkpoint leaves the sector that was being written as garbage, and
+    the WAL has the page. Without one SQLite would say the same as we do, but of some heads it says "read-only" or "newer".
+    """
     head = disk.head(plan.path, len(MAGIC))
-    if head != MAGIC:
+    wal = wal_of(plan.path)
+    if not head or (head != MAGIC and not (disk.exists(wal) and disk.footprint(wal)[0])):
         raise Damaged("the file does not begin as a database does" if head else "the file is empty")
 
 

@@ -68,7 +68,7 @@ class ReplicaFile:
             return None
         except (ReplicaDamaged, apsw.CorruptError, apsw.NotADBError) as error:
             self.close()
-            if not self._ours() and not stamped(self._disk, self.path, APPLICATION_ID):
+            if not (self._ours() or stamped(self._disk, self.path, APPLICATION_ID) or self._kept()):
                 raise ReplicaRefused(f"{self.path} is not a replica ({error}). Move it away, or give another path.") from error
             aside = put_aside(self._disk, self.path, "damaged")
             self._identity = None
@@ -130,6 +130,10 @@ class ReplicaFile:
             connection.close()
             raise
         self._connection = connection
+
+    def _kept(self) -> bool:
+        """A power cut may leave garbage where the stamp was; a file is known by its place then."""
+        return self._house is not None and self._house.keeps(self.path)
 
     def _prepare(self, connection: apsw.Connection) -> None:
         """Set the pragmas; stamp a new file; refuse a foreign one before anything is written to it."""

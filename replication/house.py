@@ -64,6 +64,10 @@ class House:
             return []
         return self._disk.read(self._tokens).decode(errors="replace").split()
 
+    def keeps(self, replica: Path) -> bool:
+        """Whether what lies at the path must have been our replica, even if nothing in it says so any more."""
+        return replica.parent == self._directory and bool(self._known())
+
     def _note(self) -> None:
         """Make this start's token durable in the directory; only then may it go into the replica, or a crash would disown it."""
         known = self._known()

@@ -55,6 +55,17 @@ def tokens(rooms: FakeRooms) -> list[str]:
     return (rooms.path / "replica-tokens").read_text().split()
 
 
+async def test_a_replica_whose_first_sector_a_power_cut_left_as_garbage_is_made_anew(rooms: FakeRooms, replica: Path) -> None:
+    """Nothing in the file says that it is ours; its place and the directory's tokens do. It is put aside, not deleted."""
+    rooms.room("a").post(3)
+    await replicate(rooms)
+    garbage = b"\x9c" * 512 + replica.read_bytes()[512:]
+    replica.write_bytes(garbage)
+    await replicate(rooms)
+    assert_equal(rooms, replica)
+    assert replica.with_name("replica.db.damaged-1").read_bytes() == garbage
+
+
 # -- F33: deleted, old, of others -----------------------------------------------------------------------------------
 async def test_f33_a_replica_deleted_while_the_runtime_was_down_is_made_again(rooms: FakeRooms, replica: Path) -> None:
     """F33; no command is needed, design.md §5: the replica may be deleted at any time."""

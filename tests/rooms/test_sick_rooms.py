@@ -450,3 +450,19 @@ async def test_f15_a_damaged_end_of_the_wal_opens_at_the_last_valid_commit_and_t
             assert f"seq {position - 2}" in told
             await room.post("goes on")
             assert runtime.seated(RoomName("ChatRoom", "a")).position.epoch == 2
+
+
+async def test_a_first_sector_that_a_cut_checkpoint_left_as_garbage_is_read_from_the_wal(path: Path, autojump_clock) -> None:
+    """A disk writes a sector whole or leaves garbage; the page is in the WAL, for that is what a checkpoint copies from."""
+    async with open_test_runtime(ChatRoom, path=path) as runtime:
+        room = runtime.room(ChatRoom, "a")
+        for number in range(100):  # the database grows, and its first page says how large it is
+            await room.post(f"{number} {'x' * 500}")
+        file = path_of(runtime, room)
+        database, wal = file.read_bytes(), wal_of(file).read_bytes()
+        bodies = await room.bodies()
+    file.write_bytes(b"\x9c" * 512 + database[512:])
+    wal_of(file).write_bytes(wal)
+    async with open_test_runtime(ChatRoom, path=path) as runtime:
+        assert await runtime.room(ChatRoom, "a").bodies() == bodies
+        assert not in_quarantine(path)
