@@ -339,11 +339,11 @@ class Activation:
     async def _wait_for_lock(self) -> None:
         """Another program holds the write lock: wait a little for it, never with the loop."""
         with trio.move_on_after(self._limits.lock_seconds_max):
-            while not (self.broken or self.damage):
-                await trio.sleep(LOCK_POLL_SECONDS)
+            while self.sound:
                 if self._turns.try_begin():
                     self._turns.commit([])
                     return
+                await trio.sleep(LOCK_POLL_SECONDS)
             return
         error = RoomLocked(
             f"{self._room}: another program has held the write lock of its file for lock_seconds_max = "

@@ -1,12 +1,17 @@
 """Rule 14: checkpoint, close, re-home and read lane of a room exclude each other."""
 
+import contextlib
+from types import SimpleNamespace
+
+import apsw
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits
+from actors import activation as activation_module
 from actors.names import RoomName
 from durable_rooms import OutcomeUnknown
-from tests.durability.callers import Callers, is_open, path_of, room, wal
+from tests.durability.callers import Callers, activation, is_open, path_of, room, wal
 from tests.durability.chat import Chat
 
 A = path_of("a")
@@ -116,3 +121,19 @@ async def test_calls_behind_a_void_turn_run_as_soon_as_the_reader_of_the_file_ha
             assert "behind" not in callers
         await wait_all_tasks_blocked()
         assert callers["behind"] == 2
+
+
+async def test_a_room_that_breaks_while_a_turn_waits_for_another_programs_lock_opens_again(open_rooms, disk, data, monkeypatch):
+    async with open_rooms() as runtime:
+        await room(runtime, "a").post("0")
+        with contextlib.closing(apsw.Connection(str(data / A))) as outside:
+            outside.execute("BEGIN IMMEDIATE").fetchall()
+
+            async def break_meanwhile(_: float) -> None:
+                """The timer and the failed round come in the same pass of the loop."""
+                if outside.in_transaction:
+                    outside.execute("ROLLBACK").fetchall()
+                    activation(runtime, "a").break_(OSError("its disk"))
+
+            monkeypatch.setattr(activation_module, "trio", SimpleNamespace(**{**vars(trio), "sleep": break_meanwhile}))
+            assert await room(runtime, "a").post("1") == 2
