@@ -19,6 +19,7 @@ from actors.catalog import Catalog
 from actors.disk import Disk
 from actors.errors import DiskFailed
 from actors.gate import Gate
+from actors.limits import LOCK_POLL_SECONDS
 from actors.storage import Storage
 from actors.threads import Threads
 from actors.wakeup import Wakeup
@@ -55,6 +56,7 @@ class Syncer:
         self._wakeup = Wakeup()
         self.catalog_full = False  # rounds are put off until there is space
         self.patient = True
+        self._catalog_locked = False  # the same, until another program lets go of it
         self.rounds = 0
         self.commits = 0  # of rooms, certified by rounds
         self.failures = 0  # of syncfs
@@ -121,13 +123,13 @@ class Syncer:
     async def _commit_catalog(self) -> bool | None:
         """True if there is something to sync; None if the round is put off.
 
-        The disk is full: SQLite has rolled back, so nothing is lost, what waits in the catalog keeps waiting, and so does every
-        reply that needs a round, for none may leave before its room's row is durable (rule 17). Nothing but space helps, so that
-        is waited for; not at a stop, which must end.
+        The disk is full, or another program holds the catalog's lock: SQLite has rolled back, so nothing is lost, what waits in
+        the catalog keeps waiting, and so does every reply that needs a round, for none may leave before its room's row is durable
+        (rule 17). Nothing but space helps, or that program's end, so that is waited for; not at a stop, which must end.
         """
         try:
             changed = self._catalog.commit()
-            self.catalog_full = False
+            self.catalog_full = self._catalog_locked = False
             return changed
         except apsw.Error as error:
             if isinstance(error, apsw.FullError) and self.patient:
@@ -135,6 +137,12 @@ class Syncer:
                     logger.error("the disk of %s is full; calls wait for space to become durable", self._directory)
                 self.catalog_full = True
                 await trio.sleep(FULL_SECONDS)
+                return None
+            if isinstance(error, apsw.BusyError) and self.patient:
+                if not self._catalog_locked:
+                    logger.error("another program holds the lock of the catalog of %s; calls wait for it", self._directory)
+                self._catalog_locked = True
+                await trio.sleep(LOCK_POLL_SECONDS)
                 return None
             raise DiskFailed(
                 f"the catalog of {self._directory} could not be written ({error}). The runtime stopped: without it a "

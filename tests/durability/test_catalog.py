@@ -1,9 +1,11 @@
 """Rules 17 to 20: what the catalog knows, when it knows it, and what a start does with it."""
 
+import contextlib
 import shutil
 import sqlite3
 from random import Random
 
+import apsw
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits, Position
@@ -206,3 +208,18 @@ async def test_rule_17_a_room_that_the_catalog_does_not_know_is_shown_after_its_
     write_image(world.image(Keep.NOTHING, Random(0)), tmp_path / "cut")
     async with opened(tmp_path / "cut") as runtime:
         assert [name.id for name, _, _ in runtime.positions()] == ["a"]
+
+
+async def test_another_program_that_locks_the_catalog_is_waited_for(open_rooms, disk, data, tasks):
+    """Nothing may be acknowledged without its row (rule 17), and nothing is lost by waiting."""
+    async with open_rooms() as runtime:
+        await room(runtime, "a").post("1")
+        callers = Callers(tasks, disk)
+        with contextlib.closing(apsw.Connection(str(data / "catalog.db"))) as outside:
+            outside.execute("BEGIN IMMEDIATE").fetchall()
+            await callers.start("birth", room(runtime, "b").post("1"))
+            assert "birth" not in callers
+            outside.execute("ROLLBACK").fetchall()
+        await callers.came("birth")
+        assert callers["birth"] == 1
+        assert not runtime.status().full
