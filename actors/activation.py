@@ -107,6 +107,9 @@ class Activation:
         self._paused = paused
         self._slices.pause(paused)
 
+    async def round_returned(self) -> None:
+        await self._syncer.returned(self)
+
     @property
     def sound(self) -> bool:
         return not self.broken and self.damage is None

@@ -4,6 +4,7 @@ Opening and closing block (files, migrations, syncs) and run in a worker thread;
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -137,9 +138,31 @@ def checkpoint(disk: Disk, path: Path, mode: str, *, then: Callable[[], None] | 
 
     `then` runs while this connection is still open: the room's own connection closed there is not the last one.
     """
+    return run_checkpoint(open_to_checkpoint(disk, path), mode, then=then)
+
+
+def open_to_checkpoint(disk: Disk, path: Path) -> apsw.Connection:
+    """The connection of a checkpoint, its files open: from now on it is told of every failed sync of theirs (rule 22)."""
     connection = disk.connect(path)
     try:
         set_pragmas(connection, synchronous="NORMAL")
+        internal(connection, "SELECT 1 FROM sqlite_schema LIMIT 1")  # opens the WAL
+    except BaseException:
+        abandon_checkpoint(connection)
+        raise
+    return connection
+
+
+def abandon_checkpoint(connection: apsw.Connection) -> None:
+    """Close the connection of one that was not begun; of one that failed, it is closed already."""
+    with suppress(apsw.ConnectionClosedError):
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.close()
+
+
+def run_checkpoint(connection: apsw.Connection, mode: str, *, then: Callable[[], None] | None = None) -> int:
+    """Checkpoint and close the connection."""
+    try:
         _, frames, done = internal(connection, f"PRAGMA wal_checkpoint({mode})")[0]
         if then is not None:
             then()

@@ -72,6 +72,11 @@ class Syncer:
         self._open.discard(target)
         self._waiting.pop(target, None)
 
+    async def returned(self, target: Target) -> None:
+        """Wait for the round that uses the room's descriptors now, if one does; not for one that begins meanwhile."""
+        if target.in_round:
+            await self._returned.park()
+
     def request(self, target: Target) -> None:
         """What this room has committed must become durable."""
         self._waiting[target] = None

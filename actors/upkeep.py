@@ -14,7 +14,7 @@ from actors import compaction
 from actors.limits import Limits
 from actors.quarantine import is_damage
 from actors.rehome import shm_of
-from actors.storage import Storage, checkpoint
+from actors.storage import Storage, abandon_checkpoint, open_to_checkpoint, run_checkpoint
 from actors.threads import Threads
 
 logger = logging.getLogger("durable_rooms.actors")
@@ -28,6 +28,10 @@ class Kept(Protocol):
 
     @property
     def sound(self) -> bool: ...
+    async def round_returned(self) -> None:
+        """Wait for the round that is under way, if it has to do with this room."""
+        ...
+
     def pause(self, paused: bool) -> None:
         """Hold back every turn and slice of this room, or let them go on."""
         ...
@@ -101,8 +105,19 @@ class Upkeep:
             kept.wake()
 
     async def _run(self, mode: str) -> int:
+        """The files are opened before a round that is under way returns. If its sync of the WAL fails, the room breaks and is not
+        checkpointed; if one fails later, SQLite's own sync fails, too. A descriptor opened between that failure and its telling
+        would sync in peace, and the database would be made of frames that are not on the disk (rules 21, 22)."""
         storage = self._kept.storage
-        return await self._threads.run(checkpoint, storage.disk, storage.path, mode)
+        connection = await self._threads.run(open_to_checkpoint, storage.disk, storage.path)
+        try:
+            await self._kept.round_returned()
+            await trio.lowlevel.checkpoint_if_cancelled()  # a room that broke is cancelled
+            return await self._threads.run(run_checkpoint, connection, mode)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._threads.run(abandon_checkpoint, connection)
+            raise
 
     async def _report(self, left: int) -> None:
         """Say once that somebody pins the WAL, and once that it is over."""

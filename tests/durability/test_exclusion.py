@@ -137,3 +137,22 @@ async def test_a_room_that_breaks_while_a_turn_waits_for_another_programs_lock_o
 
             monkeypatch.setattr(activation_module, "trio", SimpleNamespace(**{**vars(trio), "sleep": break_meanwhile}))
             assert await room(runtime, "a").post("1") == 2
+
+
+async def test_rule_21_no_checkpoint_begins_between_a_failed_sync_and_its_telling(open_rooms, disk, threads, tasks):
+    """Its descriptors would be younger than the error, so its own sync of the WAL would return in peace (rule 22)."""
+    async with open_rooms(limits=Limits(wal_bytes_max=50_000)) as runtime:
+        await room(runtime, "a").post("0")
+        callers = Callers(tasks, disk)
+        disk.fail("sync", wal("a"), by="ours")
+        hold = threads.hold("sync failed", wal("a"))  # the thread has been told, the loop not yet
+        await callers.start("unknown", room(runtime, "a").post("1", "x" * 100_000))
+        await hold.reached.wait()
+        await wait_all_tasks_blocked()
+        failed = disk.where("sync failed", wal("a"))[0]
+        assert not [place for place in disk.where("write", A, by="sqlite") if place > failed]
+        hold.release()
+        await callers.came("unknown")
+        assert isinstance(callers["unknown"], OutcomeUnknown)
+        rehomed = disk.where("rename", wal("a") + ".rehome")
+        assert not [place for place in disk.where("write", A, by="sqlite") if failed < place < (*rehomed, len(disk.events))[0]]
