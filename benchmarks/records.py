@@ -35,6 +35,8 @@ START_SECONDS = Target(3, 1)
 CATCH_UP = Target(5, 10)
 CHURN = Target(5, 2)
 CHECKPOINT_STALL_MS = Target(10, 5)
+SIMULATED_CUTS = Target(200, 500)
+SIMULATED_SECONDS = Target(1_000, 1_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from benchmarks import (
     replica_apply,
     replication_cost,
     replication_lag,
+    simulation,
     soak,
     start,
     wake,
@@ -40,6 +41,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
         start,
         churn,
         checkpoint_stall,
+        simulation,
         soak,
     )
 }

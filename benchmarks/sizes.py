@@ -53,6 +53,8 @@ class Size:
     stall_rooms: int = 1_000
     stall_seconds: float
     stall_turns: int
+    simulated_seeds: int
+    idle_seeds: int
     soak_seconds: float
     soak_warm_seconds: float
     """Of soak_seconds, before growth counts."""
@@ -76,6 +78,8 @@ FULL = Size(
     churn_seconds=5.0,
     stall_seconds=10.0,
     stall_turns=3,
+    simulated_seeds=60,
+    idle_seeds=20,
     soak_seconds=600.0,
     soak_warm_seconds=60.0,
     soak_sample_seconds=2.0,
@@ -98,6 +102,8 @@ QUICK = Size(
     churn_seconds=4.0,
     stall_seconds=4.0,
     stall_turns=1,
+    simulated_seeds=12,
+    idle_seeds=6,
     new_rooms=600,
     wake_rooms=4,
     soak_seconds=60.0,
@@ -138,6 +144,8 @@ TINY = Size(
     stall_rooms=6,
     stall_seconds=0.3,
     stall_turns=1,
+    simulated_seeds=1,
+    idle_seeds=1,
     soak_seconds=1.5,
     soak_warm_seconds=0.3,
     soak_sample_seconds=0.1,

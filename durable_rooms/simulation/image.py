@@ -6,7 +6,7 @@ names come back apart from contents. Where few things are unsynced every combina
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from itertools import product
 from pathlib import Path
@@ -141,21 +141,17 @@ def key_of(image: Image) -> bytes:
     return digest.digest()
 
 
-def write_image(image: Image, directory: Path, touched: Iterable[str] | None = None) -> None:
+def write_image(image: Image, directory: Path) -> None:
     """Make a directory from an image, or make one that has held another like it. Shared memory never outlives its processes.
 
-    Folders that are there stay: 257 of them cost more than all the rest. `touched` names the folders that may hold files of an
-    earlier image; without it all are looked through.
+    Folders that are there stay: making 257 of them costs more than all the rest.
     """
     root = f"{directory}/"
-    folders = {name for name, content in image.items() if content is None}
     directory.mkdir(exist_ok=True)
-    for folder in _folders(directory) if touched is None else touched:
-        _remove_files(root + folder)
-    there = set(_folders(directory))
+    there = _emptied(str(directory), "")
+    folders = {name for name, content in image.items() if content is None}
     for name in sorted(there - folders, reverse=True):
-        if name:
-            os.rmdir(root + name)
+        os.rmdir(root + name)
     for name in sorted(folders - there):
         os.mkdir(root + name)
     for name, content in image.items():
@@ -164,17 +160,13 @@ def write_image(image: Image, directory: Path, touched: Iterable[str] | None = N
                 file.write(content)
 
 
-def _folders(directory: Path) -> list[str]:
-    """Of a data directory, relative to it, itself among them: two levels."""
-    found = [""]
-    for entry in os.scandir(directory):
-        if entry.is_dir():
-            found.append(entry.name)
-            found += [f"{entry.name}/{below.name}" for below in os.scandir(entry.path) if below.is_dir()]
-    return found
-
-
-def _remove_files(folder: str) -> None:
-    for entry in os.scandir(folder) if os.path.isdir(folder) else ():
-        if not entry.is_dir():
-            os.unlink(entry.path)
+def _emptied(path: str, prefix: str) -> set[str]:
+    """Remove every file; returns the names of the folders."""
+    folders: set[str] = set()
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders |= {prefix + entry.name} | _emptied(entry.path, f"{prefix}{entry.name}/")
+            else:
+                os.unlink(entry.path)
+    return folders

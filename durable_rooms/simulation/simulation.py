@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from actors.names import room_file, room_name
 from durable_rooms.simulation.events import Event, hash_of
 from durable_rooms.simulation.explain import Explained
 from durable_rooms.simulation.history import History
@@ -19,7 +18,6 @@ from durable_rooms.simulation.world import World, world_of
 
 RAM_DISK = Path("/dev/shm")
 LAST_EVENTS = 25
-SHELVES = ("litter", "quarantine")
 READING = LifePlan("cut", clients=0, visits=0)
 SECOND_CUTS = 0.1  # of the images are opened on a disk of their own, and cut again during the opening
 
@@ -152,17 +150,12 @@ class Simulation:
         if self._chance.random() < SECOND_CUTS:
             number, history, left = self._cut_again(directory.with_name("again"), number + 1, history, left)
             where += ", cut again while it was opened and read"
-        write_image(left, directory, self._touched(history))
+        write_image(left, directory)
         looking = Inspection(self.scenario, number, history, where, self._explained)
         problems = looking.look(directory, f"{self.seed} {life.number} {place}")
         self.found.images.add(key_of(left))
         if problems:
             self._fail(life, place, where, problems)
-
-    def _touched(self, history: History) -> list[str]:
-        """Folders in which an image, or a look at it, may leave files."""
-        rooms = (room_file(room_name(*room.split("/", 1))) for room in history.rooms() or self._history.rooms())
-        return ["", *SHELVES, *{f"rooms/{file.rpartition('/')[0]}" for file in rooms}]
 
     def _cut_again(self, directory: Path, number: int, history: History, left: Image) -> tuple[int, History, Image]:
         """Open and read the image on a disk that writes down what happens, and cut that."""

@@ -28,6 +28,7 @@ TARGETS = {
     "start": 2,
     "churn": 2,
     "checkpoint_stall": 1,
+    "simulation": 2,
     "soak": 7,
 }
 GROWTHS = {"memory", "soak"}  # whose figure may be nothing at all
