@@ -106,7 +106,7 @@ class ChatScenario(Scenario):
     releases = ((LikedChat,),)
     model = PlainChat
     reads = ("ids",)
-    replica_reads = {"ids": "SELECT id FROM messages WHERE room_id = ? ORDER BY n"}  # noqa: RUF012 - never changed
+    replica_reads = {"ids": "SELECT id FROM Chat_messages WHERE room_id = ? ORDER BY n"}  # noqa: RUF012 - never changed
     rooms = ("a", "b", "c", "d")
 
     async def client(self, client: Client) -> None:
