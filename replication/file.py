@@ -108,6 +108,8 @@ class ReplicaFile:
     def _open(self) -> None:
         there = self._disk.exists(self.path)
         if not there:
+            if self._house is not None:
+                self._house.note()  # first: a power cut may leave garbage of a file that has just been made
             remove_companions(self._disk, self.path)
         elif self._rehome:
             rehome_wal(self._disk, self.path)

@@ -68,7 +68,7 @@ class House:
         """Whether what lies at the path must have been our replica, even if nothing in it says so any more."""
         return replica.parent == self._directory and bool(self._known())
 
-    def _note(self) -> None:
+    def note(self) -> None:
         """Make this start's token durable in the directory; only then may it go into the replica, or a crash would disown it."""
         known = self._known()
         if self.token in known:
@@ -93,7 +93,7 @@ class House:
         if (known or token) and token not in known and scalar(connection, "SELECT EXISTS (SELECT 1 FROM _rooms)"):
             raise ReplicaForeign("it was last written for the rooms of another data directory, or of a copy of this one")
         run(connection, "BEGIN IMMEDIATE")
-        self._note()
+        self.note()
         run(connection, "CREATE TABLE IF NOT EXISTS _house (one INTEGER PRIMARY KEY CHECK (one = 1), token TEXT NOT NULL)")
         run(connection, "INSERT OR REPLACE INTO _house VALUES (1, ?)", (self.token,))
         run(connection, "COMMIT")

@@ -66,6 +66,24 @@ async def test_a_replica_whose_first_sector_a_power_cut_left_as_garbage_is_made_
     assert replica.with_name("replica.db.damaged-1").read_bytes() == garbage
 
 
+async def test_a_new_replica_of_which_a_power_cut_leaves_garbage_is_made_anew(
+    rooms: FakeRooms, replica: Path, monkeypatch
+) -> None:
+    """The directory's note of its replica is durable before the file is made, or the garbage would be called a stranger's."""
+    noted: list[bool] = []
+    connect = rooms.doors.disk.connect
+
+    def watched(path: Path, **options: bool) -> apsw.Connection:
+        if options.get("create"):
+            noted.append((rooms.path / "replica-tokens").exists())
+        return connect(path, **options)
+
+    monkeypatch.setattr(rooms.doors.disk, "connect", watched)
+    rooms.room("a").post(3)
+    await replicate(rooms)
+    assert noted == [True]
+
+
 # -- F33: deleted, old, of others -----------------------------------------------------------------------------------
 async def test_f33_a_replica_deleted_while_the_runtime_was_down_is_made_again(rooms: FakeRooms, replica: Path) -> None:
     """F33; no command is needed, design.md §5: the replica may be deleted at any time."""
