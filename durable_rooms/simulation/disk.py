@@ -150,21 +150,15 @@ class SimulatedDisk(Disk):
     def _evict(self, path: str, number: int) -> None:
         """Reads find what the disk has where writes were lost."""
         node = self.world.node(number)
-        lost = [change for change in node.lost if change.offset >= 0]
-        durable = bytes(node.durable)
+        lost = list(node.lost)
         self.note("evicted", path, by="fault", node=number)
         if self.world.names.get(path) != number:
             return
+        content = node.now()
         fd = os.open(self.root / path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            size = os.fstat(fd).st_size
             for change in lost:
-                end = min(change.offset + len(change.data), size)
-                there = durable[change.offset : end]
-                os.pwrite(fd, there + bytes(max(0, end - change.offset - len(there))), change.offset)
-            for change in node.pending:
-                if change.offset >= 0:
-                    os.pwrite(fd, change.data, change.offset)
+                os.pwrite(fd, content[change.offset : change.offset + len(change.data)], change.offset)
         finally:
             os.close(fd)
 
@@ -175,7 +169,9 @@ class SimulatedDisk(Disk):
         self.note(f"{kind} began", path, by=by, node=node, token=token)
         fault = self.strike(kind, path, by)
         if fault is not None and kind == "file system sync":
-            self._file_system_fails(fault)
+            self._file_system_errors.happened(fault.code)
+            if fault.lost:
+                self._file_system_fails(fault)
         self.note(f"{kind} failed" if fault else f"{kind} returned", path, by=by, node=node, token=token)
         if fault is not None and kind == "sync":
             self._went_wrong(path, node, fault.code, evict=fault.evict)
@@ -191,7 +187,6 @@ class SimulatedDisk(Disk):
                 node = self.world.names[path]
                 self.note("writeback failed", path, by="fault", node=node)
                 self.errors(node).happened(fault.code)
-        self._file_system_errors.happened(fault.code)
 
     # -- the disk door: SQLite --------------------------------------------------------------------------------------------
     def connect(self, path: Path, *, create: bool = False, read_only: bool = False) -> apsw.Connection:

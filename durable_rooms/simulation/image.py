@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import cache
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -80,8 +81,9 @@ def _bind(names: dict[str, int], path: str, node: int | None) -> None:
 
 
 def _whole(names: Mapping[str, int], content_of: Callable[[int], bytes]) -> Image:
-    """Without files whose folder's name is gone."""
+    """Without files whose folder's name is gone; a file with two names (half a rename) has one content."""
     image: Image = {"": None}
+    content_of = cache(content_of)
     for path in sorted(names):  # a folder before what is in it
         if image.get(path.rpartition("/")[0], b"") is None:
             image[path] = None if names[path] == DIRECTORY else content_of(names[path])

@@ -33,11 +33,18 @@ class Change(NamedTuple):
             resize(content, self.offset)
         content[self.offset : self.offset + len(data)] = data
 
-    def replaces(self, older: "Change") -> bool:
-        """Whether both are about the same bytes."""
-        if self.offset < 0:
-            return older.offset < 0 or older.offset + len(older.data) > self.size
-        return older.offset < self.offset + len(self.data) and self.offset < older.offset + len(older.data)
+    def without(self, newer: "Change") -> "list[Change]":
+        """What a newer change has left of this write."""
+        end = self.offset + len(self.data)
+        kept = [(self.offset, newer.size)]
+        if newer.offset >= 0:
+            kept = [(self.offset, newer.offset), (newer.offset + len(newer.data), end)]
+        pieces = [(max(first, self.offset), min(last, end)) for first, last in kept]
+        return [
+            self._replace(offset=first, data=self.data[first - self.offset : last - self.offset])
+            for first, last in pieces
+            if first < last
+        ]
 
 
 def resize(content: bytearray, size: int) -> None:
@@ -49,7 +56,10 @@ def resize(content: bytearray, size: int) -> None:
 
 @dataclass(slots=True)
 class Node:
-    """One file: what is durable, what was done to it since, and what a failed sync took away (a cut may have it or not)."""
+    """One file: what is durable, what was done to it since, and what a failed sync took away (a cut may have it or not).
+
+    Only writes are lost: a file's size is the journal's, and its change waits for the next sync.
+    """
 
     durable: bytearray = field(default_factory=bytearray)
     pending: list[Change] = field(default_factory=list[Change])
@@ -59,16 +69,25 @@ class Node:
         for change in self.pending:
             if change.when < before:
                 change.onto(self.durable)
-                self.lost = [older for older in self.lost if not change.replaces(older)]
+                if self.lost:
+                    self.lost = [left for older in self.lost for left in _left(older, change)]
         self.pending = [change for change in self.pending if change.when >= before]
 
     def sync_failed(self, before: int) -> None:
-        self.lost += [change for change in self.pending if change.when < before]
-        self.pending = [change for change in self.pending if change.when >= before]
+        self.lost += [change for change in self.pending if change.when < before and change.offset >= 0]
+        self.pending = [change for change in self.pending if change.when >= before or change.offset < 0]
 
     def evicted(self) -> None:
-        """Its clean pages left the page cache: a read now finds what the disk has."""
+        """Its clean pages left the page cache: a read finds what the disk has, zeros where it has nothing. The size stays."""
+        content = bytearray(self.durable)
+        grown: list[Change] = []
+        for change in self.unsynced:
+            size = len(content)
+            change.onto(content)
+            if len(content) > size and change in self.lost:
+                grown.append(Change(change.when, -1, b"", len(content)))
         self.lost.clear()
+        self.pending = sorted(self.pending + grown, key=_when)
 
     @property
     def unsynced(self) -> list[Change]:
@@ -87,6 +106,10 @@ class Node:
 
 def _when(change: Change) -> int:
     return change.when
+
+
+def _left(older: Change, change: Change) -> list[Change]:
+    return older.without(change) if older.when < change.when else [older]
 
 
 class World:
