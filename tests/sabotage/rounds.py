@@ -38,27 +38,32 @@ def no_directory_sync(put: Setter) -> None:
     put(Syncer, "_sync_in_thread", lambda self, work, catalog: in_thread(self, [(*one[:2], None) for one in work], catalog))
 
 
-def _let_out(put: Setter, chosen) -> None:
-    """Settled calls of a turn that are `chosen` leave before the gate."""
+def reads_not_gated(put: Setter) -> None:
     run = Turns.run
 
     def let_out(self, mailbox):
         before = self._transaction.seq
         settled, *rest = run(self, mailbox)
-        for one in (out := [one for one in settled if chosen(one, wrote=self._transaction.seq != before)]):
-            one.seq = self._transaction.seq
-            one.release()
-        return [one for one in settled if one not in out], *rest
+        held = [call for call in settled if call.error is not None or self._transaction.seq != before]
+        for call in (call for call in settled if call not in held):
+            call.seq = before
+            call.release()
+        return held, *rest
 
     put(Turns, "run", let_out)
 
 
-def reads_not_gated(put: Setter) -> None:
-    _let_out(put, lambda call, wrote: not wrote and call.error is None)
-
-
 def exceptions_not_gated(put: Setter) -> None:
-    _let_out(put, lambda call, wrote: call.error is not None)
+    run = Turns.run
+
+    def let_out(self, mailbox):
+        settled, *rest = run(self, mailbox)
+        for call in settled:
+            if call.error is not None:
+                call.release()
+        return [call for call in settled if call.error is None], *rest
+
+    put(Turns, "run", let_out)
 
 
 def ignore_eio(put: Setter) -> None:

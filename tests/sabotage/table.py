@@ -42,7 +42,10 @@ def judged(name: str, seeds: int = SEEDS_MAX) -> Verdict:
     """Try one variant until it is caught."""
     (variant,) = (one for one in VARIANTS if one.name == name)
     began = time.monotonic()
-    by, crash_points, shows = _played(variant) if variant.scene else _sown(variant, seeds)
+    try:
+        by, crash_points, shows = _played(variant) if variant.scene else _sown(variant, seeds)
+    except AssertionError as missed:
+        by, crash_points, shows = "", 0, f"the scenario did not come to its moment: {missed!r}"
     return Verdict(variant.name, variant.rule, by, crash_points, round(time.monotonic() - began, 1), shows)
 
 

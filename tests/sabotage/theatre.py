@@ -57,10 +57,17 @@ class Theatre:
         self._explained: dict[str, Explained] = {}
 
     def live(self, program: Callable[["Stage"], Awaitable[None]], limits: Limits = ROOMY) -> "Stage":
-        """One life, to its orderly stop. A place in it is where it really ends: `cut` and `go_on` say which."""
+        """One life, to its orderly stop, then looks at the places that its program has noted.
+
+        Raises:
+          Shown: something is wrong.
+          AssertionError: the program's own: it did not come to its moment.
+        """
         self.scenario.limits = limits
         stage = Stage(self, program)
         stage.run()
+        if stage.missed is not None:
+            raise stage.missed
         self._look_at_all(stage)
         self.found("during the life", stage.problems)
         return stage
@@ -149,6 +156,7 @@ class Stage(Life):
         self._program = program
         self.cuts: list[tuple[int, int, int, bool]] = []
         self._nursery: trio.Nursery
+        self.missed: AssertionError | None = None  # the program did not come to its moment
         self.errors: list[Exception] = []  # what callers were told, beside replies
 
     async def _clients(self, place: Place) -> None:
@@ -158,6 +166,8 @@ class Stage(Life):
             self._nursery = nursery
             try:
                 await self._program(self)
+            except AssertionError as missed:
+                self.missed = missed
             finally:
                 self.threads.release_all()
 

@@ -6,7 +6,6 @@ lines of it; the simulator must catch every one.
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,12 +36,12 @@ class Variant:
 
     @property
     def lines(self) -> int:
-        """Of the patch, without its first line and what is said about it."""
-        tree = ast.parse(textwrap.dedent(inspect.getsource(self.patch)))
-        (function,) = tree.body
+        """Of the patch, without its first line, what is said about it, and empty ones."""
+        source = inspect.getsource(self.patch)
+        (function,) = ast.parse(source).body
         assert isinstance(function, ast.FunctionDef)
         first = function.body[1 if ast.get_docstring(function) else 0]
-        return (function.end_lineno or 0) - first.lineno + 1
+        return sum(1 for line in source.splitlines()[first.lineno - 1 :] if line.strip())
 
 
 @contextmanager
