@@ -16,6 +16,7 @@ class Fault:
       by: "ours" or "sqlite"; None for both.
       short: a write arrives half, then fails.
       evict: after a failed sync the file's pages leave the page cache, so that reads find what the disk has.
+      lost: after a failed file system sync some files have lost their writes, and say so when they are asked.
       name: what a report calls it.
     """
 
@@ -27,6 +28,7 @@ class Fault:
     times: float = 1
     short: bool = False
     evict: bool = False
+    lost: bool = True
     name: str = ""
     seen: int = 0
     struck: int = 0

@@ -9,10 +9,10 @@ import pytest
 import trio
 
 from durable_rooms import Runtime
+from durable_rooms.simulation.threads import SteppedThreads
+from durable_rooms.simulation.world import World
 from tests.durability.chat import opened
 from tests.durability.recording import RecordingDisk
-from tests.durability.stepped import SteppedThreads
-from tests.durability.world import World
 
 Open = Callable[..., AbstractAsyncContextManager[Runtime]]
 
@@ -23,8 +23,10 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def threads() -> SteppedThreads:
-    return SteppedThreads()
+def threads() -> Iterator[SteppedThreads]:
+    stepped = SteppedThreads()
+    yield stepped
+    stepped.end()
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from trio.testing import wait_all_tasks_blocked
 from actors import Disk, Limits
 from actors.names import RoomName
 from durable_rooms import OutcomeUnknown, RoomUnfit
+from durable_rooms.simulation.image import Keep, image, write_image
+from durable_rooms.simulation.world import World
 from tests.durability.callers import Callers, path_of, recorded, reply_place, room, wal
 from tests.durability.chat import opened
 from tests.durability.recording import RecordingDisk
-from tests.durability.world import Keep, World, write_image
 
 A = path_of("a")
 FOLDER = A.rpartition("/")[0]
@@ -67,7 +68,7 @@ async def test_rule_06_every_parent_is_synced_before_any_room_is_born(open_rooms
 
 
 async def test_rule_06_a_start_cut_short_after_making_the_directory_is_made_good_by_the_next(data, disk, open_rooms):
-    disk.fail("directory sync", "..")
+    disk.fails("directory sync", "..")
     with pytest.raises(Exception, match="cannot hold rooms"):
         async with open_rooms():
             pass
@@ -107,7 +108,7 @@ async def test_rule_07_no_live_database_is_ever_opened_and_closed_by_us(open_roo
 
 async def test_rule_08_a_newborn_that_breaks_before_its_first_round_is_deleted(open_rooms, disk, data):
     async with open_rooms() as runtime:
-        disk.fail("sync", A, by="ours")
+        disk.fails("sync", A, by="ours")
         assert isinstance(await recorded(disk, "birth", room(runtime, "a").post("1")), OutcomeUnknown)
         await wait_all_tasks_blocked()
         assert not (data / A).exists()
@@ -142,7 +143,7 @@ async def test_rule_09_a_power_cut_during_a_birth_leaves_litter_or_a_whole_room(
     place = chance.randrange(first, last + 1)
     world = World()
     world.play(disk.events[:place])
-    write_image(world.image(Keep.SOME, chance), tmp_path / "cut")
+    write_image(image(world, Keep.SOME, chance), tmp_path / "cut")
     async with opened(tmp_path / "cut") as runtime:
         assert await room(runtime, "a").ids() in ([], ["1"])
         await room(runtime, "a").post("2")
@@ -205,7 +206,7 @@ async def test_rule_09_an_unproven_file_is_rehomed_with_its_database_before_it_i
         await room(runtime, "a").post("1")
         world = World()
         world.play(disk.events)
-        write_image(world.image(Keep.ALL, Random(0)), data.parent / "killed")
+        write_image(image(world, Keep.ALL, Random(0)), data.parent / "killed")
     again = make_disk(data.parent / "killed", None, world)
     async with opened(data.parent / "killed", again) as runtime:
         assert await room(runtime, "a").ids() == ["1"]
@@ -236,7 +237,7 @@ async def test_rule_10_a_stale_wal_is_removed_durably_before_a_birth(open_rooms,
 
 async def test_a_birth_that_fails_leaves_nothing(open_rooms, disk, data, autojump_clock):
     async with open_rooms() as runtime:
-        disk.fail("write", A, code=28)
+        disk.fails("write", A, code=28)
         with pytest.raises(Exception, match="full"):
             await room(runtime, "a").post("1")
         assert not (data / A).exists()

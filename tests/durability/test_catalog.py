@@ -10,10 +10,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits, Position
 from actors.names import RoomName
+from durable_rooms.simulation.image import Keep, image, write_image
+from durable_rooms.simulation.world import World
 from tests.durability.callers import Callers, activation, path_of, recorded, reply_place, room, wal
 from tests.durability.chat import opened
 from tests.durability.test_levels import hibernate
-from tests.durability.world import Keep, World, write_image
 
 A = path_of("a")
 ONE_PLACE = Limits(open_rooms_max=1)
@@ -28,7 +29,7 @@ def killed(disk, path, place=None):
     """The directory as a process that is killed now (or was, at an event) leaves it, and its world."""
     world = World()
     world.play(disk.events[:place])
-    write_image(world.image(Keep.ALL, Random(0)), path)
+    write_image(image(world, Keep.ALL, Random(0)), path)
     return world
 
 
@@ -199,13 +200,13 @@ async def test_rule_17_a_room_that_the_catalog_does_not_know_is_shown_after_its_
         row = next(place for place in disk.where("write", "catalog.db-wal") if place > born)
     world = World()
     world.play(disk.events[:row])
-    write_image(world.image(Keep.ALL, Random(0)), tmp_path / "killed")
+    write_image(image(world, Keep.ALL, Random(0)), tmp_path / "killed")
     again = make_disk(tmp_path / "killed", None, world)
     async with opened(tmp_path / "killed", again) as runtime:
         assert runtime.catalog.get(RoomName("Chat", "a")) is None
         assert await recorded(again, "shown", room(runtime, "a").ids()) == ["1"]
         world.play(again.events)
-    write_image(world.image(Keep.NOTHING, Random(0)), tmp_path / "cut")
+    write_image(image(world, Keep.NOTHING, Random(0)), tmp_path / "cut")
     async with opened(tmp_path / "cut") as runtime:
         assert [name.id for name, _, _ in runtime.positions()] == ["a"]
 

@@ -18,7 +18,7 @@ async def test_rule_25_after_a_write_error_nothing_ran_and_the_room_goes_on(open
     async with open_rooms() as runtime:
         a = room(runtime, "a")
         await a.post("0")
-        disk.fail("write", wal("a"), code=code)
+        disk.fails("write", wal("a"), code=code)
         with pytest.raises(refusal) as caught:
             await a.post("1")
         assert caught.value.ran == "no"
@@ -35,7 +35,7 @@ async def test_rule_25_every_call_of_the_turn_is_told_and_calls_before_it_keep_t
         a = room(runtime, "a")
         await a.post("0")
         callers = Callers(tasks, disk)
-        disk.fail("write", wal("a"), code=errno.ENOSPC)
+        disk.fails("write", wal("a"), code=errno.ENOSPC)
         for id in ("1", "2", "3"):
             tasks.start_soon(callers._wait, id, a.post(id))
         await wait_all_tasks_blocked()
@@ -49,7 +49,7 @@ async def test_rule_25_a_disk_that_stays_full_can_still_be_read_and_costs_no_epo
         a = room(runtime, "a")
         await a.post("0")
         before = activation(runtime, "a").position
-        disk.fail("write", "rooms/*", code=errno.ENOSPC, times=float("inf"), by="sqlite")
+        disk.fails("write", "rooms/*", code=errno.ENOSPC, times=float("inf"), by="sqlite")
         for _ in range(3):
             with pytest.raises(StorageFull):
                 await a.post("1")
@@ -69,7 +69,7 @@ async def test_rule_25_a_failed_header_sync_makes_the_outcome_unknown_and_the_ro
         assert disk.where(
             "sync returned", A, by="sqlite"
         )  # checkpointed: the next COMMIT begins the WAL again and syncs its header
-        disk.fail("sync", wal("a"), by="sqlite")
+        disk.fails("sync", wal("a"), by="sqlite")
         with pytest.raises(OutcomeUnknown):
             await a.post("2")
         assert runtime.status().rooms_broken == 1
@@ -102,7 +102,7 @@ async def test_rule_25_a_full_disk_neither_breaks_nor_stops_rooms_that_checkpoin
     async with open_rooms(limits=Limits(open_rooms_max=1, wal_bytes_max=100_000)) as runtime:
         for id in ("a", "b", "c", "d"):
             await room(runtime, id).post("0")
-        disk.fail("write", "rooms/*.db", code=errno.ENOSPC, times=float("inf"), by="sqlite")
+        disk.fails("write", "rooms/*.db", code=errno.ENOSPC, times=float("inf"), by="sqlite")
         for id in ("a", "b", "c", "d"):
             await room(runtime, id).post("1", "x" * 200_000)
             await wait_all_tasks_blocked()

@@ -25,7 +25,7 @@ async def test_rule_14_a_room_broken_during_its_checkpoint_is_rehomed_after_it(o
         hold = threads.hold("write", A)
         await callers.start("one", a.post("1", "x" * 100_000))
         await hold.reached.wait()
-        disk.fail("sync", wal("a"), by="ours")
+        disk.fails("sync", wal("a"), by="ours")
         await callers.start("two", a.post("2"))
         assert isinstance(callers["two"], OutcomeUnknown)
         assert not disk.where("rename", wal("a") + ".rehome")
@@ -60,7 +60,7 @@ async def test_rule_14_a_rehome_waits_for_a_reader_that_holds_the_file(open_room
         await a.post("0")
         callers = Callers(tasks, disk)
         async with runtime.source(RoomName("Chat", "a")).copy():
-            disk.fail("sync", wal("a"), by="ours")
+            disk.fails("sync", wal("a"), by="ours")
             await callers.start("unknown", a.post("1"))
             assert isinstance(callers["unknown"], OutcomeUnknown)
             await callers.start("next", a.post("2"))
@@ -144,7 +144,7 @@ async def test_rule_21_no_checkpoint_begins_between_a_failed_sync_and_its_tellin
     async with open_rooms(limits=Limits(wal_bytes_max=50_000)) as runtime:
         await room(runtime, "a").post("0")
         callers = Callers(tasks, disk)
-        disk.fail("sync", wal("a"), by="ours")
+        disk.fails("sync", wal("a"), by="ours")
         hold = threads.hold("sync failed", wal("a"))  # the thread has been told, the loop not yet
         await callers.start("unknown", room(runtime, "a").post("1", "x" * 100_000))
         await hold.reached.wait()

@@ -35,7 +35,7 @@ async def test_rule_21_callers_get_outcome_unknown_and_the_next_call_works(open_
     async with open_rooms() as runtime:
         await room(runtime, "a").post("0")
         await room(runtime, "b").post("0")
-        disk.fail("sync", wal("a"), by="ours", code=code)
+        disk.fails("sync", wal("a"), by="ours", code=code)
         with pytest.raises(OutcomeUnknown) as caught:
             await room(runtime, "a").post("1")
         assert caught.value.ran == "unknown"
@@ -55,7 +55,7 @@ async def _posted(a, id):
 async def test_rule_21_the_connection_is_not_used_again_and_the_wal_is_rehomed_before_anybody_reads(open_rooms, disk, code):
     async with open_rooms() as runtime:
         await room(runtime, "a").post("0")
-        disk.fail("sync", wal("a"), by="ours", code=code)
+        disk.fails("sync", wal("a"), by="ours", code=code)
         await recorded(disk, "unknown", room(runtime, "a").post("1"))
         await room(runtime, "a").ids()
     (failed,) = disk.where("sync failed")
@@ -71,7 +71,7 @@ async def test_rule_21_the_connection_is_not_used_again_and_the_wal_is_rehomed_b
 async def test_rule_21_nothing_is_retried(open_rooms, disk):
     async with open_rooms() as runtime:
         await room(runtime, "a").post("0")
-        disk.fail("sync", wal("a"), by="ours")
+        disk.fails("sync", wal("a"), by="ours")
         await recorded(disk, "unknown", room(runtime, "a").post("1"))
         await wait_all_tasks_blocked()
         (failed,) = disk.where("sync failed")
@@ -83,7 +83,7 @@ async def test_rule_21_other_rooms_of_the_round_are_not_affected(open_rooms, dis
         await room(runtime, "a").post("0")
         await room(runtime, "b").post("0")
         callers = Callers(tasks, disk)
-        disk.fail("sync", wal("a"), by="ours")
+        disk.fails("sync", wal("a"), by="ours")
         tasks.start_soon(callers._wait, "a", room(runtime, "a").post("1"))
         await callers.start("b", room(runtime, "b").post("1"))
         assert isinstance(callers["a"], OutcomeUnknown)
@@ -97,7 +97,7 @@ async def test_rule_21_a_handler_that_is_suspended_when_its_room_breaks_is_unkno
         callers = Callers(tasks, disk)
         await callers.start("slow", a.post_twice("2", "3", 5.0))
         await trio.sleep(1)
-        disk.fail("sync", wal("a"), by="ours")
+        disk.fails("sync", wal("a"), by="ours")
         await callers.start("breaks it", a.post("4"))
         assert isinstance(callers["slow"], OutcomeUnknown)
         assert isinstance(callers["breaks it"], OutcomeUnknown)
@@ -109,7 +109,7 @@ async def test_rule_21_a_failed_sync_inside_a_checkpoint_breaks_the_room_and_los
     async with open_rooms(limits=Limits(wal_bytes_max=100_000)) as runtime:
         a = room(runtime, "a")
         await a.post("0")
-        disk.fail("sync", path, by="sqlite")
+        disk.fails("sync", path, by="sqlite")
         await a.post("1", "x" * 200_000)
         await wait_all_tasks_blocked()
         assert runtime.status().rooms_broken == 1
@@ -120,7 +120,7 @@ async def test_rule_21_a_failed_sync_inside_a_checkpoint_breaks_the_room_and_los
 async def test_rule_21_a_failed_sync_inside_a_close_breaks_the_room_and_loses_nothing(open_rooms, disk):
     async with open_rooms() as runtime:
         await room(runtime, "a").post("0")
-        disk.fail("sync", A, by="sqlite")
+        disk.fails("sync", A, by="sqlite")
         await hibernate(runtime)
         assert runtime.status().rooms_broken == 1
         assert disk.where("rename", wal("a") + ".rehome")
@@ -131,7 +131,7 @@ async def test_rule_21_a_failed_sync_while_a_left_wal_is_taken_in_loses_nothing(
     async with open_rooms(limits=Limits(open_rooms_max=1)) as runtime:
         await room(runtime, "a").post("0")
         await make_place(runtime)
-        disk.fail("sync", A, by="sqlite")
+        disk.fails("sync", A, by="sqlite")
         await trio.sleep(2 * TIDY_SECONDS)
         assert runtime.status().rooms_broken == 1
         assert runtime.catalog.get(RoomName("Chat", "a")).active
@@ -148,8 +148,8 @@ async def test_rule_21_a_room_that_could_not_be_put_right_is_rehomed_by_its_next
         await room(runtime, "b").post("0")  # "a" hibernates
         await room(runtime, "b").post("1")
         assert await room(runtime, "a").ids() == ["0"]
-        disk.fail("write", wal("a"), code=errno.EROFS)  # neither full nor a plain write error: COMMIT's outcome is unknown
-        disk.fail("copy", wal("a"))
+        disk.fails("write", wal("a"), code=errno.EROFS)  # neither full nor a plain write error: COMMIT's outcome is unknown
+        disk.fails("copy", wal("a"))
         disk.faults[0].code = errno.EIO
         raised = await _fail_commit_as_a_sync(runtime, disk)
         assert isinstance(raised, OutcomeUnknown)
@@ -166,14 +166,14 @@ async def _fail_commit_as_a_sync(runtime, disk):
     """A COMMIT that raises what a header's sync would."""
     import apsw
 
-    from tests.durability import recording
+    from durable_rooms.simulation import vfs
 
-    write_error, apsw_code = recording._error, apsw.SQLITE_IOERR_FSYNC
-    recording._error = lambda code, extended: write_error(code, apsw_code)
+    error_of = vfs.error_of
+    vfs.error_of = lambda code, extended: error_of(code, apsw.SQLITE_IOERR_FSYNC)
     try:
         return await recorded(disk, "unknown", room(runtime, "a").post("1"))
     finally:
-        recording._error = write_error
+        vfs.error_of = error_of
 
 
 async def test_rule_22_one_descriptor_for_syncfs_is_older_than_every_write_and_kept_for_life(open_rooms, disk, monkeypatch):
@@ -196,8 +196,8 @@ async def test_rule_23_a_failed_syncfs_asks_every_file_and_breaks_only_those_tha
         await make_rooms(runtime)
         await room(runtime, "idle").post("0")
         callers = Callers(tasks, disk)
-        disk.fail("file system sync")
-        disk.fail("sync", wal("3"), by="ours")
+        disk.fails("file system sync")
+        disk.fails("sync", wal("3"), by="ours")
         await post_everywhere(runtime, callers, tasks, "1")
         assert [id for id in ROOMS if isinstance(callers[id], OutcomeUnknown)] == ["3"]
         assert [callers[id] for id in ROOMS if id != "3"] == [2] * 5
@@ -214,11 +214,11 @@ async def test_rule_23_a_room_that_committed_after_the_round_began_is_asked_too(
         await room(runtime, "late").post("0")
         callers = Callers(tasks, disk)
         hold = threads.hold("file system sync began")
-        disk.fail("file system sync")
+        disk.fails("file system sync")
         await post_everywhere(runtime, callers, tasks, "1")
         await hold.reached.wait()
         await callers.start("late", room(runtime, "late").post("1"))
-        disk.fail("sync", wal("late"), by="ours")
+        disk.fails("sync", wal("late"), by="ours")
         hold.release()
         await wait_all_tasks_blocked()
         assert [callers[id] for id in ROOMS] == [2] * 6
@@ -230,11 +230,11 @@ async def test_rule_23_a_newborn_without_a_commit_of_its_own_is_asked_with_its_d
         await make_rooms(runtime)
         callers = Callers(tasks, disk)
         hold = threads.hold("file system sync began")
-        disk.fail("file system sync")
+        disk.fails("file system sync")
         await post_everywhere(runtime, callers, tasks, "1")
         await hold.reached.wait()
         await callers.start("newborn", room(runtime, "newborn").ids())
-        disk.fail("sync", path_of("newborn"), by="ours")
+        disk.fails("sync", path_of("newborn"), by="ours")
         hold.release()
         await wait_all_tasks_blocked()
         assert isinstance(callers["newborn"], OutcomeUnknown)
@@ -250,8 +250,8 @@ async def test_rule_23_a_room_that_is_being_opened_while_a_syncfs_fails_asks_its
         birth = threads.hold("open", wal("opening"))
         await callers.start("opening", room(runtime, "opening").post("1"))
         await birth.reached.wait()
-        disk.fail("file system sync")
-        disk.fail("sync", path_of("opening"), by="ours")
+        disk.fails("file system sync")
+        disk.fails("sync", path_of("opening"), by="ours")
         await post_everywhere(runtime, callers, tasks, "1")
         birth.release()
         await post_everywhere(runtime, callers, tasks, "2")
@@ -263,8 +263,8 @@ async def test_rule_23_the_echo_at_the_next_syncfs_breaks_nobody(open_rooms, dis
     async with open_rooms() as runtime:
         await make_rooms(runtime)
         callers = Callers(tasks, disk)
-        disk.fail("file system sync", times=2)
-        disk.fail("sync", wal("3"), by="ours")
+        disk.fails("file system sync", times=2)
+        disk.fails("sync", wal("3"), by="ours")
         for id in ("1", "2"):
             await post_everywhere(runtime, callers, tasks, id)
         assert [type(callers[id]) for id in ROOMS] == [int] * 6
@@ -277,7 +277,7 @@ async def test_rule_24_a_failed_sync_of_the_catalog_ends_the_runtime_and_nobody_
     with pytest.raises(DiskFailed, match="catalog"):
         async with open_rooms() as runtime:
             await make_rooms(runtime)
-            disk.fail("sync", "catalog.db-wal", by="ours", code=code)
+            disk.fails("sync", "catalog.db-wal", by="ours", code=code)
             hold = threads.hold("sync began", "catalog.db-wal")
             await callers.start("birth", room(runtime, "new").post("1"))
             await hold.reached.wait()
@@ -295,8 +295,8 @@ async def test_rule_24_the_catalog_is_among_the_files_that_a_failed_syncfs_asks(
     with pytest.raises(DiskFailed, match="catalog"):
         async with open_rooms() as runtime:
             await make_rooms(runtime)
-            disk.fail("file system sync")
-            disk.fail("sync", "catalog.db-wal", by="ours")
+            disk.fails("file system sync")
+            disk.fails("sync", "catalog.db-wal", by="ours")
             await post_everywhere(runtime, callers, tasks, "1")
             await trio.sleep_forever()
     await wait_all_tasks_blocked()
@@ -306,7 +306,7 @@ async def test_rule_24_the_catalog_is_among_the_files_that_a_failed_syncfs_asks(
 async def test_rule_24_after_a_failed_sync_the_catalog_is_not_checkpointed_and_the_stop_is_not_clean(open_rooms, disk, data):
     with pytest.raises(DiskFailed):
         async with open_rooms() as runtime:
-            disk.fail("sync", "catalog.db-wal", by="ours")
+            disk.fails("sync", "catalog.db-wal", by="ours")
             await recorded(disk, "unknown", room(runtime, "a").post("1"))
             await trio.sleep_forever()
     (failed,) = disk.where("sync failed")
@@ -321,7 +321,7 @@ async def test_rule_24_a_failed_checkpoint_of_the_catalog_ends_the_runtime(open_
     monkeypatch.setattr("actors.catalog.WAL_BYTES_MAX", 1)
     with pytest.raises(DiskFailed, match="catalog"):
         async with open_rooms() as runtime:
-            disk.fail("sync", "catalog.db", by="sqlite")
+            disk.fails("sync", "catalog.db", by="sqlite")
             await recorded(disk, "birth", room(runtime, "a").post("1"))
             await trio.sleep_forever()
     (failed,) = disk.where("sync failed")
@@ -334,7 +334,7 @@ async def test_rule_24_several_broken_rooms_in_a_minute_stop_the_runtime(open_ro
         async with open_rooms() as runtime:
             await make_rooms(runtime)
             for id in ("0", "1", "2"):
-                disk.fail("sync", wal(id), by="ours")
+                disk.fails("sync", wal(id), by="ours")
             await post_everywhere(runtime, callers, tasks, "1")
             await post_everywhere(runtime, callers, tasks, "2")
             for id in ("0", "1", "2"):
@@ -355,7 +355,7 @@ async def test_rule_24_broken_rooms_spread_over_more_than_a_minute_do_not_stop_t
     async with open_rooms() as runtime:
         await make_rooms(runtime)
         for id in ("0", "1", "2"):
-            disk.fail("sync", wal(id), by="ours")
+            disk.fails("sync", wal(id), by="ours")
             assert isinstance(await recorded(disk, id, room(runtime, id).post("1")), OutcomeUnknown)
             await trio.sleep(40)
         assert await room(runtime, "0").post("2") in (2, 3)
@@ -368,7 +368,7 @@ async def test_rule_04_a_runtime_that_fails_beside_a_round_closes_no_descriptor_
             await room(runtime, "a").post("0")
             await room(runtime, "b").post("0")
             hold = threads.hold("sync began", wal("a"))
-            disk.fail("sync", path_of("b"), by="sqlite")
+            disk.fails("sync", path_of("b"), by="sqlite")
             await callers.start("checkpoint", room(runtime, "b").post("1", "x" * 200_000))
             assert not disk.where("sync failed")
             tasks.start_soon(_release_later, hold, disk, callers, runtime)

@@ -94,7 +94,7 @@ async def test_a_room_that_was_only_asked_by_a_failed_syncfs_leaves_when_its_rou
     async with open_rooms() as runtime:
         for id in "abcdef":
             await room(runtime, id).post("0")
-        disk.fail("file system sync")
+        disk.fails("file system sync")
         hold = threads.hold("sync began", wal("b"))
         for id in "bcdef":
             tasks.start_soon(room(runtime, id).post, "1")
@@ -117,7 +117,7 @@ async def test_a_damaged_file_that_could_not_be_moved_is_not_tidied(open_rooms, 
         with (data / A).open("r+b") as file:
             file.seek(4096)
             file.write(b"\xff" * pages)
-        disk.fail("rename", A)
+        disk.fails("rename", A)
         with pytest.raises(RoomQuarantined, match="still in its place"):
             await room(runtime, "a").ids()
         before = (data / A).read_bytes(), (data / wal("a")).read_bytes()

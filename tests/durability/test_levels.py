@@ -6,6 +6,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits
 from actors.names import RoomName
+from durable_rooms.simulation.image import Keep, image, write_image
+from durable_rooms.simulation.world import World
 from tests.durability.callers import (
     Callers,
     activation,
@@ -20,7 +22,6 @@ from tests.durability.callers import (
     wal,
 )
 from tests.durability.chat import opened
-from tests.durability.world import Keep, World, write_image
 
 OFF, NORMAL = 0, 1
 ONE_PLACE = Limits(open_rooms_max=1)
@@ -75,7 +76,7 @@ async def test_rule_04_a_round_owns_its_descriptors_until_it_returns(open_rooms,
         checkpoint = threads.hold("write", A)
         await a.post("1", "x" * 200_000)
         await checkpoint.reached.wait()
-        disk.fail("write", A, by="sqlite")
+        disk.fails("write", A, by="sqlite")
         hold = threads.hold("sync began", wal("a"))
         await callers.start("one", a.post("2"))
         await hold.reached.wait()
@@ -153,7 +154,7 @@ async def test_rule_11_a_wal_that_was_there_is_written_at_normal(open_rooms, dis
         await room(runtime, "a").post("1")
         world = World()
         world.play(disk.events)
-        write_image(world.image(Keep.ALL, None), data.parent / "killed")
+        write_image(image(world, Keep.ALL, None), data.parent / "killed")
     async with opened(data.parent / "killed", make_disk(data.parent / "killed", None, world)) as runtime:
         await room(runtime, "a").ids()
         assert level(runtime) == NORMAL
@@ -231,7 +232,7 @@ async def test_rule_15_a_wal_whose_process_died_before_its_first_round_gets_its_
     world = World()
     world.play(disk.events[: commit_place(disk, "a", "body-one") + 1])
     killed = data.parent / "killed"
-    write_image(world.image(Keep.ALL, None), killed)
+    write_image(image(world, Keep.ALL, None), killed)
     again = make_disk(killed, None, world)
     async with opened(killed, again) as runtime:
         row = runtime.catalog.get(RoomName("Chat", "a"))
@@ -239,7 +240,7 @@ async def test_rule_15_a_wal_whose_process_died_before_its_first_round_gets_its_
         await room(runtime, "a").post("2")
         shown = await room(runtime, "a").ids()
         world.play(again.events)
-        write_image(world.image(Keep.NOTHING, None), data.parent / "cut")
+        write_image(image(world, Keep.NOTHING, None), data.parent / "cut")
     async with opened(data.parent / "cut") as runtime:
         assert await room(runtime, "a").ids() == shown
 

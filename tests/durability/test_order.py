@@ -258,7 +258,7 @@ async def test_rule_03_when_a_sync_fails_every_turn_beyond_the_last_good_round_i
         await a.post("0")
         callers = Callers(tasks, disk)
         hold = threads.hold(FEW, wal("a"))
-        disk.fail("sync", wal("a"), by="ours")
+        disk.fails("sync", wal("a"), by="ours")
         await callers.start("one", a.post("1"))
         await hold.reached.wait()
         await callers.start("two", a.post("2"))

@@ -49,7 +49,7 @@ async def test_rule_26_changes_of_an_activation_that_breaks_are_thrown_away(open
         await a.post("0")
         callers = Callers(tasks, disk)
         hold = threads.hold("sync began", wal("a"))
-        disk.fail("sync", wal("a"), by="ours")
+        disk.fails("sync", wal("a"), by="ours")
         await callers.start("write", a.post("1"))
         await hold.reached.wait()
         changes = await runtime.source(NAME).collect(0)
@@ -134,7 +134,7 @@ async def test_rule_31_an_epoch_whose_first_write_was_rolled_back_joins_the_next
     again = make_disk(data.parent / "killed", None, world)
     async with opened(data.parent / "killed", again) as runtime:
         a = room(runtime, "a")
-        again.fail("write", wal("a"), code=errno.ENOSPC)
+        again.fails("write", wal("a"), code=errno.ENOSPC)
         assert isinstance(await recorded(again, "full", a.post("1")), StorageFull)
         assert activation(runtime, "a").position == before
         await a.post("1")

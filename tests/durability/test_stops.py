@@ -13,9 +13,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits
 from durable_rooms import DataDirInUse, RuntimeClosed
+from durable_rooms.simulation.image import Keep, image, write_image
+from durable_rooms.simulation.world import World
 from tests.durability.callers import Callers, path_of, room
 from tests.durability.chat import Chat, opened
-from tests.durability.world import Keep, World, write_image
 
 POSTS_UNTIL_KILLED = """
 import sys, trio
@@ -111,7 +112,7 @@ async def test_a_kill_at_any_event_of_a_stop_loses_nothing(open_rooms, disk, tmp
     chance = Random(seed)
     world = World()
     world.play(disk.events[: chance.randrange(acknowledged, len(disk.events) + 1)])
-    write_image(world.image(chance.choice([Keep.ALL, Keep.SOME]), chance), tmp_path / "killed")
+    write_image(image(world, chance.choice([Keep.ALL, Keep.SOME]), chance), tmp_path / "killed")
     async with opened(tmp_path / "killed") as runtime:
         assert {name.id for name, _, _ in runtime.positions()} == {"a", "b"}
         for id in ("a", "b"):

@@ -89,7 +89,7 @@ async def test_f37_an_opening_waits_for_a_descriptor_and_idle_rooms_make_place(t
             for id in ("a", "b"):
                 await room(runtime, id).post("1")
             disk.none_left = True
-            fault = disk.fail("open", "rooms/*", by="ours", code=errno.EMFILE, times=float("inf"))
+            fault = disk.fails("open", "rooms/*", by="ours", code=errno.EMFILE, times=float("inf"))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(room(runtime, "new").post, "1")
                 await trio.sleep(1)
@@ -108,7 +108,7 @@ async def test_f37_a_call_that_finds_no_descriptor_is_refused_after_a_while_and_
     try:
         async with opened(tmp_path, disk) as runtime:
             disk.none_left = True
-            disk.fail("open", "rooms/*", by="ours", code=errno.EMFILE, times=float("inf"))
+            disk.fails("open", "rooms/*", by="ours", code=errno.EMFILE, times=float("inf"))
             raised = await recorded(disk, "refused", room(runtime, "a").post("1"))
             assert isinstance(raised, NoDescriptors)
             assert (raised.ran, raised.retryable, raised.room) == ("no", True, "Chat/a")
@@ -123,7 +123,7 @@ async def test_f37_a_round_that_cannot_open_a_directory_breaks_no_room(tmp_path,
     disk = RecordingDisk(tmp_path)
     try:
         async with opened(tmp_path, disk) as runtime:
-            disk.fail("directory sync", FOLDER, code=errno.EMFILE, times=float("inf"))
+            disk.fails("directory sync", FOLDER, code=errno.EMFILE, times=float("inf"))
             assert await room(runtime, "a").post("1") == 1
             assert runtime.status().rooms_broken == 0
             assert disk.where("file system sync returned")

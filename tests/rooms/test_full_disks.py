@@ -116,7 +116,7 @@ async def test_f09_a_full_disk_voids_the_turn_and_space_is_all_that_is_needed(tm
     try:
         async with opened(tmp_path, disk) as runtime:
             assert await room(runtime, "a").post("1") == 1
-            disk.fail("write", A, by="sqlite", code=errno.ENOSPC, times=float("inf"))
+            disk.fails("write", A, by="sqlite", code=errno.ENOSPC, times=float("inf"))
             with pytest.raises(StorageFull) as caught:
                 await room(runtime, "a").post("2", "x" * 1_000)
             assert (caught.value.ran, caught.value.retryable) == ("no", True)
@@ -149,7 +149,7 @@ async def test_f09_a_catalog_that_cannot_be_written_holds_replies_back_until_the
     try:
         async with opened(tmp_path, disk) as runtime, trio.open_nursery() as nursery:
             assert await room(runtime, "a").post("1") == 1
-            disk.fail("write", "catalog.db-wal", by="sqlite", code=errno.ENOSPC, times=float("inf"))
+            disk.fails("write", "catalog.db-wal", by="sqlite", code=errno.ENOSPC, times=float("inf"))
             callers = Callers(nursery, disk)
             nursery.start_soon(callers._wait, "birth", room(runtime, "other").post("1"))
             await trio.sleep(5)
@@ -179,7 +179,7 @@ async def test_f09_a_stop_on_a_disk_that_stays_full_ends_and_says_so(tmp_path, a
                 with pytest.raises(DiskFailed, match="could not be written"):
                     async with opened(tmp_path, disk) as runtime:
                         assert await room(runtime, "a").post("1") == 1
-                        disk.fail("write", "catalog.db-wal", by="sqlite", code=errno.ENOSPC, times=float("inf"))
+                        disk.fails("write", "catalog.db-wal", by="sqlite", code=errno.ENOSPC, times=float("inf"))
                         nursery.start_soon(post, runtime)
                         await trio.sleep(1)
         assert isinstance(outcomes[0], Exception)
