@@ -2,7 +2,6 @@
 
 import trio
 
-from actors import syncer
 from actors.activation import Activation
 from actors.gate import Gate
 from actors.syncer import Syncer
@@ -34,7 +33,6 @@ def no_sync(put: Setter) -> None:
 
 def no_directory_sync(put: Setter) -> None:
     in_thread = Syncer._sync_in_thread
-    put(syncer, "SYNC_EACH_MAX", 1_000)  # a syncfs would cover the names
     put(Syncer, "_sync_in_thread", lambda self, work, catalog: in_thread(self, [(*one[:2], None) for one in work], catalog))
 
 
@@ -103,7 +101,7 @@ VARIANTS = (
     Variant("reply before the round", 2, reply_before_the_round),
     Variant("round certifies commits made during it", 1, round_certifies_what_came_meanwhile),
     Variant("no sync", 1, no_sync),
-    Variant("no directory sync", 6, no_directory_sync, also="SYNC_EACH_MAX is raised: one syncfs covers names, too"),
+    Variant("no directory sync", 6, no_directory_sync),
     Variant("reads not gated", 2, reads_not_gated),
     Variant("exceptions not gated", 2, exceptions_not_gated),
     Variant("ignore EIO", 21, ignore_eio),

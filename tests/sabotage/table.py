@@ -32,6 +32,7 @@ class Verdict:
     crash_points: int
     seconds: float
     shows: str  # what a caller would have seen, or why the verdict is worth nothing
+    also: str
 
     @property
     def caught(self) -> bool:
@@ -46,7 +47,7 @@ def judged(name: str, seeds: int = SEEDS_MAX) -> Verdict:
         by, crash_points, shows = _played(variant) if variant.scene else _sown(variant, seeds)
     except AssertionError as missed:
         by, crash_points, shows = "", 0, f"the scenario did not come to its moment: {missed!r}"
-    return Verdict(variant.name, variant.rule, by, crash_points, round(time.monotonic() - began, 1), shows)
+    return Verdict(variant.name, variant.rule, by, crash_points, round(time.monotonic() - began, 1), shows, variant.also)
 
 
 def _played(variant: Variant) -> tuple[str, int, str]:
@@ -132,6 +133,8 @@ def main(arguments: Sequence[str]) -> int:
         )
     else:
         print(f"{len(found) - len(missed)} of {len(found)} caught")
+        for verdict in (verdict for verdict in found if verdict.also):
+            print(f"{verdict.variant}: {verdict.also}")
         for verdict in missed:
             print(f"not caught: {verdict.variant}: {verdict.shows}")
     return 1 if missed else 0

@@ -25,7 +25,7 @@ class Variant:
     """Attributes:
     rule: of group-sync.md, the rules under which the design holds.
     scene: the directed scenario that must catch it; None for a wide one, which random seeds must catch.
-    also: why more than one place is patched, or what else would have hidden it.
+    also: what else protects, and how the variant gets past it.
     """
 
     name: str
