@@ -20,6 +20,7 @@ from actors.follower import Follower, Position, Source
 from actors.handlers import Handlers
 from actors.limits import Limits
 from actors.listing import RoomInfo, info, listed
+from actors.memory import Memory
 from actors.migration import as_migrations
 from actors.names import DataDir, RoomName, room_name
 from actors.residents import Residents
@@ -93,6 +94,7 @@ class Runtime:
         self.backoff = Backoff(doors.random.uniform)
         self.tidying = Tidying(self._tidy, lambda: self._residents.crowded)
         self.watchdog = Watchdog(limits, doors)
+        self.memory = Memory(doors.give_memory_back, doors.threads)
         self.failure: RoomsError | None = None
         self._classes = actor_classes(actors)
         self._seats: dict[RoomName, Seat] = {}
@@ -211,6 +213,7 @@ class Runtime:
 
     def leave_place(self, seat: Seat) -> None:
         self._residents.leave(seat)
+        self.memory.room_left()
 
     def start(self, seat: Seat) -> None:
         self._nursery.start_soon(seat.live)
@@ -273,6 +276,7 @@ class Runtime:
                 nursery.start_soon(self._residents.rest_idle)
                 nursery.start_soon(self._residents.look_outside)
                 nursery.start_soon(self.tidying.run)
+                nursery.start_soon(self.memory.run)
                 await self.space.look()
                 nursery.start_soon(self.space.run)
                 await nursery.start(self.follower.run, self)
