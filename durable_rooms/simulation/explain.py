@@ -1,13 +1,15 @@
 """Whether the replies of a room are explained by some run of its commands on a plain model, in the order of `seq`.
 
 Linearizability of one room (Wing and Gong's search), made easy by `seq`: commands that returned have their place; a command
-without an answer may stand anywhere after its call, once, or nowhere. It knows nothing of the implementation.
+without an answer may stand anywhere after its call, once, or nowhere. A call that began after another had returned stands
+behind it; only the replica may be late. It knows nothing of the implementation.
 """
 
 import copy
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from durable_rooms.simulation.history import Call
@@ -35,7 +37,8 @@ def explain(make: Callable[[], Any], known: Sequence[Call], unknown: Sequence[Ca
     Raises:
       Unexplained: there is no run, or TRIES_MAX calls of the model found none.
     """
-    ordered = sorted(known, key=lambda call: (call.seq, call.life, call.invoked))
+    ordered = sorted(known, key=lambda call: (call.seq, call.replica, call.life, call.invoked))
+    _refuse_going_back(ordered)
     numbers = tuple(call.number for call in ordered)
     open_numbers = {call.number for call in unknown}
     for end in range(len(numbers), 0, -1):
@@ -50,6 +53,19 @@ def explain(make: Callable[[], Any], known: Sequence[Call], unknown: Sequence[Ca
         raise Unexplained(search.words())
 
 
+def _refuse_going_back(ordered: Sequence[Call]) -> None:
+    """A call never sees less than another had shown before it began."""
+    first: Call | None = None  # to return, of those with a higher seq
+    group: list[Call] = []
+    for call in reversed(ordered):
+        if group and group[-1].seq != call.seq:
+            first = min(group if first is None else [first, *group], key=_end)
+            group = []
+        group.append(call)
+        if first is not None and _before(first, call):
+            raise Unexplained(f"{call}, but it began after another call had shown more: {first}")
+
+
 class _Search:
     def __init__(self, known: Sequence[Call], unknown: Sequence[Call], notes: Explained) -> None:
         self.known = list(known)
@@ -58,38 +74,61 @@ class _Search:
         self.tries = 0
         self.farthest = -1
         self.expected: Any = None
-        self.dead: set[tuple[int, frozenset[int], str] | None] = set()
+        self.dead: set[tuple[int, frozenset[int], str]] = set()
+        self.first_ends = [_end(call) for call in known]  # of the calls from each place on, in the order of seq
+        for place in range(len(known) - 2, -1, -1):
+            self.first_ends[place] = min(self.first_ends[place : place + 2])
 
     def run(self, place: int, model: Any, used: frozenset[int]) -> bool:
         """Explain the known calls from `place` on; those before are explained, and have led to `model`."""
-        if place == len(self.known):
-            self._note(model, used)
-            return True
-        key = (place, used, state_of(model)) if self.dead else None
-        if key in self.dead:
-            return False
-        for index, after in self._fitting(place, model):
-            self.known.insert(place, self.known.pop(index))
-            if self.run(place + 1, after, used):
-                return True
-            self.known.insert(index, self.known.pop(place))
-        for call in self.unknown:  # it may have run before a known one, even before one that fits without it
-            if call.number in used or not _began_before(call, self.known[place]):
+        steps = [self._steps(place, model, used)]  # not by recursion: a room may have had thousands of calls
+        while steps:
+            step = next(steps[-1], None)
+            if step is None:
+                steps.pop()
                 continue
-            after, _ = self._apply(model, call)
-            if self.run(place, after, used | {call.number}):
+            place, model, used = step
+            if place == len(self.known):
+                self._note(model, used)
                 return True
-        self.dead.add(key or (place, used, state_of(model)))
+            steps.append(self._steps(place, model, used))
         return False
 
-    def _fitting(self, place: int, model: Any) -> list[tuple[int, Any]]:
-        """Known calls that can come next: those with the lowest `seq`; one turn of a room gives all its calls the same."""
-        seq = self.known[place].seq
+    def _steps(self, place: int, model: Any, used: frozenset[int]) -> Iterator[tuple[int, Any, frozenset[int]]]:
+        """What may come next, one after the other, until one of them leads to the end."""
+        if place == len(self.known):
+            yield place, model, used
+            return
+        key = (place, used, state_of(model)) if self.dead else None
+        if key in self.dead:
+            return
+        group = self._group(place)
+        for index, after in self._fitting(place, model, group):
+            self.known.insert(place, self.known.pop(index))
+            yield place + 1, after, used
+            self.known.insert(index, self.known.pop(place))
+        last = place + len(group)
+        end = min([*map(_end, group), *self.first_ends[last : last + 1]])
+        for call in self.unknown:  # it may have run before a known one, even before one that fits without it
+            if call.number not in used and (call.life, call.invoked) <= end:
+                after, _ = self._apply(model, call)
+                yield place, after, used | {call.number}
+        self.dead.add(key or (place, used, state_of(model)))
+
+    def _group(self, place: int) -> list[Call]:
+        """The calls with the lowest `seq` that are left: one turn of a room gives all its calls the same."""
+        end = place
+        while end < len(self.known) and self.known[end].seq == self.known[place].seq:
+            end += 1
+        return self.known[place:end]
+
+    def _fitting(self, place: int, model: Any, group: list[Call]) -> list[tuple[int, Any]]:
+        """Those of the group that can come next."""
         fitting: list[tuple[int, Any]] = []
-        for index in range(place, len(self.known)):
-            call = self.known[index]
-            if call.seq != seq:
-                break
+        first = min(map(_end, group))
+        for index, call in enumerate(group, place):
+            if (call.life, call.invoked) > first and not call.replica:
+                continue
             after, value = self._apply(model, call)
             if value == call.value:
                 if state_of(after) == state_of(model):
@@ -121,8 +160,13 @@ class _Search:
         )
 
 
-def _began_before(one: Call, other: Call) -> bool:
-    return one.life < other.life or (one.life == other.life and (other.settled is None or one.invoked < other.settled))
+def _before(one: Call, other: Call) -> bool:
+    """Whether one had returned when the other began; the replica may show what was true before that."""
+    return not other.replica and _end(one) < (other.life, other.invoked)
+
+
+def _end(call: Call) -> tuple[int, float]:
+    return call.life, inf if call.settled is None else call.settled
 
 
 def copied(model: Any) -> Any:

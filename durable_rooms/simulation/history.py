@@ -20,6 +20,7 @@ class Call:
       outcome: "returned"; "absent" (refused, failed or raised: rolled back); "unknown" (no answer, or OutcomeUnknown).
       value, seq: the reply.
       life: in which it was invoked.
+      replica: the replica was read, which may be late: only its own `seq` says what it must show.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Call:
     outcome: Outcome = "unknown"
     value: Any = None
     seq: int = 0
+    replica: bool = False
 
     @property
     def id(self) -> str:
@@ -68,6 +70,12 @@ class History:
         self.calls[number] = Call(number, room, method, args, kwargs, life, place)
         return number
 
+    def shown(self, room: str, method: str, life: int, place: int, value: Any, seq: int) -> int:
+        """A stranger has read the replica."""
+        number = next(self.numbers)
+        self.calls[number] = Call(number, room, method, (), {}, life, place, place, "returned", value, seq, replica=True)
+        return number
+
     def settle(self, number: int, place: int, outcome: Outcome, value: Any = None, seq: int = 0) -> Call:
         call = replace(self.calls[number], settled=place, outcome=outcome, value=value, seq=seq)
         self.calls[number] = call
@@ -87,7 +95,8 @@ class History:
     # -- for checks -----------------------------------------------------------------------------------------------------
     def acknowledged(self, method: str | None = None) -> Iterator[Call]:
         """Calls that returned, of one method or all."""
-        return (call for call in self.calls.values() if call.outcome == "returned" and method in (None, call.method))
+        returned = (call for call in self.calls.values() if call.outcome == "returned" and not call.replica)
+        return (call for call in returned if method in (None, call.method))
 
     def unknown(self, method: str | None = None) -> Iterator[Call]:
         """Calls without an answer: each was applied once, or not at all."""

@@ -19,11 +19,12 @@ from actors.names import room_name
 from actors.sql import internal
 from durable_rooms.runtime import Runtime, open_with_doors
 from durable_rooms.simulation.disk import SimulatedDisk
+from durable_rooms.simulation.faults import Fault
 from durable_rooms.simulation.history import Fact, History, Outcome
 from durable_rooms.simulation.plan import LifePlan
 from durable_rooms.simulation.scenario import Client, Place, Scenario
 from durable_rooms.simulation.schedule import run_seeded
-from durable_rooms.simulation.threads import SteppedThreads
+from durable_rooms.simulation.threads import Slow, SteppedThreads
 from durable_rooms.simulation.troubles import REPLICA, TROUBLES
 from durable_rooms.simulation.world import World
 from replication import SQLiteReplica
@@ -52,6 +53,7 @@ class Life:
         self.threads = SteppedThreads(Random(f"{seed} threads {number}"))
         self.disk = SimulatedDisk(root, self.threads, before, now=self.clock.current_time, wall_clock=self.wall_clock)
         self.struck: dict[str, int] = {}
+        self.lasting: list[Fault | Slow] = []  # that troubles have put in
         self.problems: list[str] = []
         self.replica_copies: list[bytes] = []
         self.visits: list[trio.CancelScope | None] = []
@@ -64,6 +66,10 @@ class Life:
     # -- for troubles -------------------------------------------------------------------------------------------------------
     def wall_clock(self) -> float:
         return BEGAN + self.number * 100_000 + self.clock.current_time() - self._began + self.clock_offset
+
+    def met(self, name: str) -> None:
+        """A fault of this name was reached."""
+        self.struck[name] = self.struck.get(name, 0) + 1
 
     def rooms(self) -> list[RoomName]:
         return [room_name(*room.split("/", 1)) for room in self._history.rooms()]
@@ -89,9 +95,9 @@ class Life:
             self.problems.append(f"the runtime raised {error!r}")
         finally:
             self._scenario._told = None  # pyright: ignore[reportPrivateUsage] - lent to it for this life
-            for fault in self.disk.faults:
-                if fault.name and fault.struck:
-                    self.struck[fault.name] = self.struck.get(fault.name, 0) + 1
+            for one in {id(one): one for one in (*self.disk.faults, *self.lasting)}.values():
+                if one.name and one.struck:
+                    self.met(one.name)
             self.threads.end()
             self.disk.forget()
         self._look_for_leaks()
@@ -165,7 +171,7 @@ class Life:
         await trio.sleep(when)
         self._note("fault", name, by="fault")
         if await TROUBLES[name](self, self._chance):
-            self.struck[name] = self.struck.get(name, 0) + 1
+            self.met(name)
 
     async def _watch_replica(self) -> None:
         """Read the replica now and then as a stranger would: what it has shown must not disappear."""
@@ -192,9 +198,7 @@ class Life:
             connection.close()
 
     def _shown(self, room: str, method: str, value: list[Any], seq: int) -> None:
-        place = len(self.disk.events)
-        number = self._history.begin(room, method, (), {}, self.number, place)
-        self._history.settle(number, place, "returned", value, seq)
+        number = self._history.shown(room, method, self.number, len(self.disk.events), value, seq)
         self._note("replica", json.dumps([method, value, seq]), path=room, token=number)
 
     # -- the clerk --------------------------------------------------------------------------------------------------------------

@@ -60,7 +60,11 @@ def test_too_many_combinations_are_none_and_the_limit_is_itself_allowed():
 
 def test_no_file_is_left_in_a_folder_whose_name_is_not():
     made = world(Event("mkdir", "folder", node=DIRECTORY), Event("create", "folder/new", node=3))
-    assert {tuple(one) for one in every_image(made)} == {("a", "gone"), ("a", "folder", "gone"), ("a", "folder", "folder/new", "gone")}
+    assert {tuple(one) for one in every_image(made)} == {
+        ("a", "gone"),
+        ("a", "folder", "gone"),
+        ("a", "folder", "folder/new", "gone"),
+    }
 
 
 def test_a_failed_syncs_writes_are_there_or_not():
@@ -81,7 +85,9 @@ changes = st.lists(
         st.builds(write, st.sampled_from([1, 2]), st.binary(min_size=1, max_size=4), st.integers(0, 6)),
         st.builds(lambda node, size: Event("truncate", node=node, offset=size), st.sampled_from([1, 2]), st.integers(0, 6)),
         st.builds(lambda node: Event("sync began", node=node, token=node), st.sampled_from([1, 2])),
-        st.sampled_from([Event("unlink", "a", node=1), Event("create", "new", node=3), Event("rename", "gone", node=2, other="a")]),
+        st.sampled_from(
+            [Event("unlink", "a", node=1), Event("create", "new", node=3), Event("rename", "gone", node=2, other="a")]
+        ),
     ),
     max_size=6,
 )
@@ -162,7 +168,8 @@ def test_a_file_with_two_names_has_one_content():
 def test_an_image_is_written_as_it_is_over_whatever_was_there(tmp_path):
     def there():
         return {
-            path.relative_to(tmp_path).as_posix(): None if path.is_dir() else path.read_bytes() for path in sorted(tmp_path.rglob("*"))
+            path.relative_to(tmp_path).as_posix(): None if path.is_dir() else path.read_bytes()
+            for path in sorted(tmp_path.rglob("*"))
         }
 
     first = {"a": b"1", "folder": None, "folder/a": b"2", "old": None, "old/deep": None, "old/deep/a": b"3"}
