@@ -48,6 +48,7 @@ class Slow:
     pattern: str
     seconds: float
     times: int = 1
+    name: str = ""
     struck: int = 0
 
     def takes(self, kind: str, path: str) -> bool:

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 import apsw
 import trio
 
+from durable_rooms.simulation.disk import FREE_BYTES
 from durable_rooms.simulation.faults import Fault
 from durable_rooms.simulation.threads import Slow
 
 if TYPE_CHECKING:
     from durable_rooms.simulation.life import Life
 
-Trouble = Callable[["Life", Random], Awaitable[bool]]  # True if it struck
+Trouble = Callable[["Life", Random], Awaitable[bool]]  # True if it struck; lasting ones are counted by what they have struck
 
 REPLICA = "replica.db"
-FULL_SECONDS, LOCKED_SECONDS, HANGING_SECONDS = 3.0, 20.0, 60.0
+FULL_SECONDS, LOCKED_SECONDS, SLOW_SECONDS, HANGING_SECONDS = 3.0, 20.0, 30.0, 60.0
 
 
 async def rooms_close(life: "Life", chance: Random) -> bool:
@@ -46,21 +47,20 @@ async def clock_jumps(life: "Life", chance: Random) -> bool:
 
 
 async def syncs_are_slow(life: "Life", chance: Random) -> bool:
-    slow = Slow("sync began", "rooms/*", chance.uniform(0.05, 2.0), times=chance.randrange(1, 4))
-    life.threads.slow.append(slow)
-    await trio.sleep(5.0)
-    life.threads.slow.remove(slow)
-    return slow.struck > 0
+    await _slowed(life, Slow("sync began", "rooms/*", chance.uniform(0.05, 2.0), chance.randrange(1, 4), "slow syncs"))
+    return False
 
 
 async def disk_is_full(life: "Life", chance: Random) -> bool:
     """Every write fails, and the free space says so."""
-    fault = life.disk.fail(Fault("write", "*", code=errno.ENOSPC, times=float("inf"), short=chance.random() < 0.3))
+    short = chance.random() < 0.3
+    fault = Fault("write", "*", code=errno.ENOSPC, times=float("inf"), short=short, name="disk full")
+    life.lasting.append(life.disk.fail(fault))
     life.disk.free = 0
     await trio.sleep(chance.uniform(0.0, FULL_SECONDS))
     life.disk.faults.remove(fault)
-    life.disk.free = 1 << 40
-    return fault.struck > 0
+    life.disk.free = FREE_BYTES
+    return False
 
 
 async def writeback_fails(life: "Life", chance: Random) -> bool:
@@ -81,11 +81,8 @@ async def callers_leave(life: "Life", chance: Random) -> bool:
 
 # -- the replica ----------------------------------------------------------------------------------------------------------
 async def replica_hangs(life: "Life", chance: Random) -> bool:
-    slow = Slow("write", f"{REPLICA}*", HANGING_SECONDS)
-    life.threads.slow.append(slow)
-    await trio.sleep(HANGING_SECONDS / 2)
-    life.threads.slow.remove(slow)
-    return slow.struck > 0
+    await _slowed(life, Slow("write", f"{REPLICA}*", HANGING_SECONDS, 1, "replica hangs"))
+    return False
 
 
 async def replica_locked(life: "Life", chance: Random) -> bool:
@@ -96,14 +93,15 @@ async def replica_locked(life: "Life", chance: Random) -> bool:
         connection = life.disk.connect(life.disk.root / REPLICA)
         try:
             connection.execute("BEGIN IMMEDIATE").fetchall()
+            life.met("replica locked")
             await trio.sleep(chance.uniform(0.1, LOCKED_SECONDS))
             connection.execute("ROLLBACK").fetchall()
         finally:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close()
     except apsw.Error:
-        return False
-    return True
+        pass  # somebody else has it
+    return False
 
 
 async def replica_deleted(life: "Life", chance: Random) -> bool:
@@ -127,6 +125,13 @@ async def replica_corrupt(life: "Life", chance: Random) -> bool:
         return False
     life.disk.scribble(path, 0, chance.randbytes(512))
     return True
+
+
+async def _slowed(life: "Life", slow: Slow) -> None:
+    life.lasting.append(slow)
+    life.threads.slow.append(slow)
+    await trio.sleep(SLOW_SECONDS)
+    life.threads.slow.remove(slow)
 
 
 def _remove(life: "Life") -> bool:
