@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow sabotage lint bench clean
+.PHONY: help demo test test-slow simulate sabotage lint bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ test: $(VENV)/dev.stamp  ## the tests that run in seconds; ARGS="-k name" picks 
 
 test-slow: $(VENV)/dev.stamp  ## only the long ones
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+simulate: $(VENV)/demo.stamp  ## 1,000 simulated worlds, 100,000 power cuts (about 15 minutes); ARGS="--seeds 50" or your own MODULE:SCENARIO
+	@$(BIN)/durable-rooms simulate --seeds 1000 $(ARGS)
 
 sabotage: $(VENV)/dev.stamp  ## known-bad variants of the product against the simulator; ARGS="--json", or words of their names
 	@$(BIN)/python -m tests.sabotage $(ARGS)
