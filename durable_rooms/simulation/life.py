@@ -22,7 +22,7 @@ from durable_rooms.simulation.disk import SimulatedDisk
 from durable_rooms.simulation.faults import Fault
 from durable_rooms.simulation.history import Fact, History, Outcome
 from durable_rooms.simulation.plan import LifePlan
-from durable_rooms.simulation.scenario import Client, Place, Scenario
+from durable_rooms.simulation.scenario import Client, Place, Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
 from durable_rooms.simulation.threads import Slow, SteppedThreads
 from durable_rooms.simulation.troubles import REPLICA, TROUBLES
@@ -149,13 +149,19 @@ class Life:
             client = Client(self, f"{self.number}.{number}.{visit}", chance)
             with trio.CancelScope() as scope:
                 self.visits[number] = scope
-                with suppress(RoomsError, apsw.Error):  # in the history; as for a request, the visit is over
-                    await self._scenario.client(client)
+                await self._visit(client)
             self.visits[number] = None
             for _ in range(chance.randrange(20)):
                 await trio.lowlevel.checkpoint()
             if chance.random() < 0.1:
                 await trio.sleep(chance.expovariate(1.0))
+
+    async def _visit(self, client: Client) -> None:
+        try:
+            with suppress(RoomsError, apsw.Error):  # in the history; as for a request, the visit is over
+                await self._scenario.client(client)
+        except Exception as error:
+            self.problems.append(f"{self._scenario.name()}.client raised {error!r} at {where_of(error, self._scenario)}")
 
     async def _read(self) -> None:
         """A life without clients: somebody looks at every room."""

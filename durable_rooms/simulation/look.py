@@ -17,7 +17,7 @@ from durable_rooms.runtime import Runtime, open_with_doors
 from durable_rooms.simulation.explain import Explained, Unexplained, explain
 from durable_rooms.simulation.history import Call, History
 from durable_rooms.simulation.life import BEGAN
-from durable_rooms.simulation.scenario import After, Place, Scenario
+from durable_rooms.simulation.scenario import After, Place, Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
 from durable_rooms.verify import verify
 from durable_rooms.verify.words import told
@@ -56,8 +56,6 @@ class Inspection:
         """Open the directory, check, close it. Returns the problems."""
         try:
             run_seeded(seed, self._look, directory, Random(seed))
-        except AssertionError as error:
-            self.problems.append(str(error) or "an assertion of the scenario's check failed")
         except Exception as error:
             self.problems.append(f"the runtime did not open it: {error!r}")
         if not self.problems:
@@ -70,10 +68,19 @@ class Inspection:
                 place = Place(runtime, self._scenario.classes(self._life + 1))
                 await self._ask(place)
                 if not self.problems:
-                    await self._scenario.check(After(place, self._history, self._where))
+                    await self._check(After(place, self._history, self._where))
+                if not self.problems:
                     await runtime.replicated(REPLICATED_SECONDS)
         if patience.cancelled_caught:
             self.problems.append(f"opening it, reading it or stopping again was not over after {LOOK_SECONDS_MAX:g} virtual s")
+
+    async def _check(self, after: After) -> None:
+        try:
+            await self._scenario.check(after)
+        except AssertionError as error:
+            self.problems.append(str(error) or f"{self._scenario.name()}.check: false at {where_of(error, self._scenario)}")
+        except Exception as error:
+            self.problems.append(f"{self._scenario.name()}.check raised {error!r} at {where_of(error, self._scenario)}")
 
     @asynccontextmanager
     async def _opened(self, directory: Path, chance: Random) -> AsyncGenerator[Runtime]:

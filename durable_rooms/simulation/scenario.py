@@ -14,8 +14,11 @@ class Votes(Scenario):
 durable-rooms simulate my_module:Votes --seeds 200
 """
 
+import inspect
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
@@ -55,7 +58,8 @@ class Scenario:
     _told: Callable[[tuple[Any, ...]], None] | None = None
 
     async def client(self, client: "Client") -> None:
-        """One visit of one client. Errors of the runtime may end it anywhere, as they would end a request."""
+        """One visit of one client. Errors of the runtime may end it anywhere, as they would end a request; what handlers raise on
+        purpose it catches itself, anything else is a failure."""
         raise NotImplementedError
 
     async def check(self, after: "After") -> None:
@@ -76,6 +80,14 @@ class Scenario:
         return f"{cls.__module__}:{cls.__qualname__}"
 
 
+def where_of(error: BaseException, scenario: Scenario) -> str:
+    """The line of the scenario's own file that raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == inspect.getfile(type(scenario))]
+    last = (own or frames)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}: {last.line}"
+
+
 @dataclass
 class Place:
     """A runtime, and the classes that it was opened with."""
@@ -85,7 +97,10 @@ class Place:
 
     def room(self, actor: type[Actor], id: str) -> Room[Any]:
         """By the class's name: a later release goes by the same one."""
-        (known,) = (one for one in self.actors if one.__name__ == actor.__name__)
+        known = next((one for one in self.actors if one.__name__ == actor.__name__), None)
+        if known is None:
+            names = ", ".join(one.__name__ for one in self.actors)
+            raise LookupError(f"{actor.__name__} is not among the scenario's classes ({names}); add it to `actors`")
         return self.runtime.room(known, id)
 
 
