@@ -206,6 +206,8 @@ class Activation:
 
     def damaged(self, error: apsw.Error) -> None:
         """The file is damaged: no call runs here any more. What was committed before waits for its round as ever."""
+        if self.broken:
+            return
         self.damage = self.damage or str(error)
         self.storage.transaction.closed = True
         self.turn_void()
@@ -234,6 +236,8 @@ class Activation:
                 self._wakeup.set()
 
     def sync_failed(self, error: OSError) -> None:
+        # The kernel may have dropped the pages that it could not write: what read as damage is judged again by the next opening.
+        self.damage = None
         self.break_(error)
 
     def break_(self, error: BaseException) -> None:
