@@ -92,6 +92,10 @@ class History:
         seen.facts = [fact for fact in self.facts if fact.life < life or fact.place < place]
         return seen
 
+    def promises(self) -> int:
+        """How much somebody has been told; it only grows."""
+        return len(self.facts) + sum(call.outcome == "returned" for call in self.calls.values())
+
     # -- for checks -----------------------------------------------------------------------------------------------------
     def acknowledged(self, method: str | None = None) -> Iterator[Call]:
         """Calls that returned, of one method or all."""

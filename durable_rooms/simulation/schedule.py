@@ -22,6 +22,12 @@ def run_seeded(seed: str, function: Callable[..., Awaitable[T]], *args: Any, clo
 def _seeded(seed: str) -> Generator[None]:
     # trio's own switch, made for Hypothesis: tasks that are runnable at once are sorted, then shuffled by `_r`.
     scheduler: Any = trio._core._run  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownVariableType]
+    if not (hasattr(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING") and hasattr(scheduler, "_r")):
+        raise RuntimeError(
+            f"trio {trio.__version__} has lost its private switch for a repeatable order of tasks"
+            " (_ALLOW_DETERMINISTIC_SCHEDULING and _r in trio._core._run), so a seed would decide nothing;"
+            " simulate with an earlier trio"
+        )
     before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
     scheduler._r.seed(seed)

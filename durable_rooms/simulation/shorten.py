@@ -4,12 +4,14 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, get_args
 
-from durable_rooms.simulation.plan import FaultPlan, LifePlan, Plan, without
+from durable_rooms.simulation.faults import KINDS
+from durable_rooms.simulation.plan import End, FaultPlan, LifePlan, Plan, without
 from durable_rooms.simulation.run import quietly
 from durable_rooms.simulation.scenario import Scenario
 from durable_rooms.simulation.simulation import Failure, Simulation
+from durable_rooms.simulation.troubles import TROUBLES
 
 SECONDS_MAX = 60.0  # a person waits
 CUTS = 24  # of each life of a shorter case: its trace is another, and so are the places where it shows
@@ -77,6 +79,19 @@ def plan_from(text: str) -> Plan:
             )
             for life in raw.pop("lives")
         ]
-        return Plan(**raw, lives=tuple(lives))
+        plan = Plan(**raw, lives=tuple(lives))
+        _refuse_unknown(plan)
+        return plan
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"this is no plan: {error}") from error
+
+
+def _refuse_unknown(plan: Plan) -> None:
+    if not plan.lives:
+        raise ValueError("this is no plan: it has no lives")
+    for life in plan.lives:
+        unknown = [name for name, _ in life.troubles if name not in TROUBLES]
+        unknown += [fault.kind for fault in life.faults if fault.kind not in KINDS]
+        unknown += [life.end] if life.end not in get_args(End) else []
+        if unknown:
+            raise ValueError(f"this is no plan: nobody knows what {unknown[0]!r} is")

@@ -62,6 +62,7 @@ class Simulation:
         self._chance = Random(f"cuts {seed}")
         self._history = History()
         self._explained: dict[str, Explained] = {}
+        self._seen: set[tuple[bytes, int]] = set()  # an image again, of which more was promised by then, is looked at again
         self._given = directory
         self._wounds = Wounds()
         self._traces: list[str] = []
@@ -143,9 +144,11 @@ class Simulation:
 
     def _look(self, directory: Path, life: Life, place: int, left: Image, keep: str) -> None:
         self.found.crash_points += 1
-        if key_of(left) in self.found.images:
-            return
         number, history = life.number, self._history.until(life.number, place)
+        seen = key_of(left), history.promises()
+        if seen in self._seen:
+            return
+        self._seen.add(seen)
         where = f"life {number + 1}, cut after event {place:,}, of the unsynced: {keep}"
         if self._chance.random() < SECOND_CUTS:
             number, history, left = self._cut_again(directory.with_name("again"), number + 1, history, left)

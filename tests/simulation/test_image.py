@@ -184,3 +184,4 @@ def test_an_images_key_tells_names_contents_and_folders_apart():
     images = [{}, {"a": None}, {"a": b""}, {"a": b"x"}, {"b": b"x"}, {"a": b"", "b": b"x"}, {"a": b"x", "b": b""}, {"a": b"xb"}]
     assert len({key_of(one) for one in images}) == len(images)
     assert key_of({"a": b"x", "a-shm": b"1"}) == key_of({"a": b"x"})
+    assert key_of({"lock": b"pid 1"}) == key_of({"lock": b"pid 2"}) != key_of({}), "the host's own number makes no other image"

@@ -53,7 +53,8 @@ def test_telling_the_outside_before_it_is_durable_is_caught():
         (
             scenarios.OfAnotherClass,
             r"OfAnotherClass\.client raised LookupError"
-            r"\(\"Poll is not among the scenario's classes \(Shop\); add it to `actors`\"\) at scenarios\.py:\d+: await client\.room\(Poll",
+            r"\(\"Poll is not among the scenario's classes \(Shop\); add it to `actors`\"\)"
+            r" at scenarios\.py:\d+: await client\.room\(Poll",
         ),
         (
             scenarios.Raising,
