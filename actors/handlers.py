@@ -45,8 +45,10 @@ class Handlers:
         self._class_name = actor.__name__
         self._by_name: dict[str, Handler] = {}
         for name in dir(actor):
+            if name.startswith(("_", "on_")) or name in reserved:
+                continue
             function = inspect.getattr_static(actor, name)
-            if not name.startswith(("_", "on_")) and name not in reserved and inspect.isfunction(function):
+            if inspect.isfunction(function):
                 self._by_name[name] = Handler(name, function)
 
     def __iter__(self) -> Iterator[Handler]:

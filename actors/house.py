@@ -1,7 +1,7 @@
 """Opening a data directory: own it, read its catalog, run the runtime in it, and leave it clean."""
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from os import PathLike
@@ -20,13 +20,14 @@ from actors.limits import Limits
 from actors.names import DataDir
 from actors.owner import Ownership
 from actors.rebuild import rebuild
+from actors.room_file import ActorClass
 from actors.runtime import Runtime, actor_classes
 
 R = TypeVar("R", bound=Runtime)
 
 logger = logging.getLogger("durable_rooms.actors")
 
-RuntimeMaker = Callable[[DataDir, Catalog, int, Sequence[type[Actor]], Follower, Limits, Doors], R]
+RuntimeMaker = Callable[[DataDir, Catalog, int, Mapping[str, ActorClass], Follower, Limits, Doors], R]
 
 DESCRIPTORS_PER_ROOM = 5  # database, WAL, shared memory, our own of the WAL, a newborn's of the database
 PLACES_MIN = 8
@@ -58,7 +59,7 @@ async def open_house(
         failed = True
         try:
             catalog.note_classes((name, one.actor.__module__, len(one.migrations)) for name, one in classes.items())
-            runtime = make(directory, catalog, ownership.file_system_fd, actors, follower, limits, doors)
+            runtime = make(directory, catalog, ownership.file_system_fd, classes, follower, limits, doors)
             body_error: BaseException | None = None
             try:
                 async with trio.open_nursery() as nursery:

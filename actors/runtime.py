@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,7 +77,7 @@ class Runtime:
         directory: DataDir,
         catalog: Catalog,
         file_system_fd: int,
-        actors: Sequence[type[Actor]],
+        classes: Mapping[str, ActorClass],
         follower: Follower,
         limits: Limits,
         doors: Doors,
@@ -96,7 +96,7 @@ class Runtime:
         self.watchdog = Watchdog(limits, doors)
         self.memory = Memory(doors.give_memory_back, doors.threads)
         self.failure: RoomsError | None = None
-        self._classes = actor_classes(actors)
+        self._classes = classes
         self._seats: dict[RoomName, Seat] = {}
         self._residents: Residents[Seat] = Residents(limits.open_rooms_max)
         self.opening = trio.Lock()
