@@ -62,6 +62,16 @@ async def serve_chat(runtime):
     assert "0 calls refused, 0 of unknown outcome; not in the replica yet: nothing" in said
 
 
+def test_the_scenario_that_it_shows_passes(tmp_path: Path) -> None:
+    (scenario,) = (program for program in PROGRAMS if "(Scenario)" in program)
+    (tmp_path / "my_chat.py").write_text(PROGRAMS[0].split("async def main")[0])
+    (tmp_path / "my_scenarios.py").write_text(scenario)
+    command = [sys.executable, "-m", "durable_rooms", "simulate", "my_scenarios:Posts", "--seeds", "2"]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "NOTHING LOST" in done.stdout
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
 def test_every_limit_is_listed_with_its_default(name: str) -> None:
     value = getattr(Limits(), name)
