@@ -84,10 +84,11 @@ class Upkeep:
             async with self._turns, self._lock:
                 before = transaction.wal_bytes
                 left = await self._run("PASSIVE")
-                if left or self.pinned:
+                # SQLite tells of the WAL as it was when it began, and syncs the database only if nothing came meanwhile.
+                if left or self.pinned or transaction.wal_bytes > before:
                     kept.pause(True)
                     left = transaction.wal_bytes = await self._run("TRUNCATE" if self.pinned else "PASSIVE")
-                elif transaction.wal_bytes >= before:  # else a commit has begun the WAL again already
+                elif transaction.wal_bytes == before:  # else a commit has begun the WAL again already
                     transaction.wal_bytes = 0
             await self._report(left)
         except (apsw.BusyError, apsw.FullError, apsw.CantOpenError):
