@@ -6,7 +6,7 @@ names come back apart from contents. Where few things are unsynced every combina
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cache
 from itertools import product
@@ -145,15 +145,18 @@ def key_of(image: Image) -> bytes:
     return digest.digest()
 
 
-def write_image(image: Image, directory: Path) -> None:
+def write_image(image: Image, directory: Path, held: Iterable[str] | None = None) -> None:
     """Make a directory from an image, or make one that has held another like it. Shared memory never outlives its processes.
 
-    Folders that are there stay: making 257 of them costs more than all the rest.
+    Folders that are there stay: making 257 of them costs more than all the rest. `held` is those that may hold files beside
+    those of the image; without it all are looked through, for 1 ms.
     """
     root = f"{directory}/"
     directory.mkdir(exist_ok=True)
-    there = _emptied(str(directory), "")
     folders = {name for name, content in image.items() if content is None}
+    there = _folders(str(directory))
+    for path in held if held is not None else [str(directory), *(root + name for name in there)]:
+        _empty(path)
     for name in sorted(there - folders, reverse=True):
         os.rmdir(root + name)
     for name in sorted(folders - there):
@@ -164,13 +167,15 @@ def write_image(image: Image, directory: Path) -> None:
                 file.write(content)
 
 
-def _emptied(path: str, prefix: str) -> set[str]:
-    """Remove every file; returns the names of the folders."""
-    folders: set[str] = set()
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                folders |= {prefix + entry.name} | _emptied(entry.path, f"{prefix}{entry.name}/")
-            else:
+def _folders(path: str) -> set[str]:
+    """The folders in a data directory, and those in its folder `rooms`."""
+    found = {entry.name for entry in os.scandir(path) if entry.is_dir()}
+    return found | {f"rooms/{name}" for name in os.listdir(f"{path}/rooms")} if "rooms" in found else found
+
+
+def _empty(path: str) -> None:
+    """Remove the files of one folder."""
+    if os.path.isdir(path):
+        for entry in os.scandir(path):
+            if not entry.is_dir():
                 os.unlink(entry.path)
-    return folders

@@ -6,9 +6,11 @@ Nothing here knows how the product keeps its promises: it calls rooms, reads the
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import apsw
 import trio
 
 from actors import Disk, Doors, InlineThreads
@@ -25,11 +27,34 @@ from replication import SQLiteReplica
 
 REPLICATED_SECONDS = 600.0  # virtual; a replica that was refused is tried again within a minute
 WORDS_MAX = 300  # of a difference: it holds values
+PLACES = 64  # rooms that are read twice stay open meanwhile
 LOOK_SECONDS_MAX = 7_200.0  # virtual; opening, reads and the stop
 
 
 class UnsyncedDisk(Disk):
-    """For looking: nothing is cut any more."""
+    """For looking: nothing is cut any more. `folders` is those in which a look may have left files."""
+
+    def __init__(self) -> None:
+        self.folders: set[str] = set()
+
+    def connect(self, path: Path, *, create: bool = False, read_only: bool = False) -> apsw.Connection:
+        self.folders.add(str(path.parent))
+        return super().connect(path, create=create, read_only=read_only)
+
+    def open(self, path: Path, *, create: bool = False) -> int:
+        self.folders.add(str(path.parent))
+        return super().open(path, create=create)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self.folders.add(str(new.parent))
+        super().rename(old, new)
+
+    def write_synced(self, path: Path, content: bytes) -> None:
+        self.folders.add(str(path.parent))
+        super().write_synced(path, content)
+
+    def mount(self, path: Path) -> None:
+        return None
 
     def sync_data(self, fd: int) -> None:
         pass
@@ -46,6 +71,7 @@ class Inspection:
 
     def __init__(self, scenario: Scenario, life: int, history: History, where: str, explained: dict[str, Explained]) -> None:
         self.problems: list[str] = []
+        self.disk = UnsyncedDisk()
         self._scenario = scenario
         self._life = life
         self._history = history
@@ -84,10 +110,11 @@ class Inspection:
 
     @asynccontextmanager
     async def _opened(self, directory: Path, chance: Random) -> AsyncGenerator[Runtime]:
-        doors = Doors(disk=UnsyncedDisk(), threads=InlineThreads(), wall_clock=_wall_clock, random=chance)
+        doors = Doors(disk=self.disk, threads=InlineThreads(), wall_clock=_wall_clock, random=chance)
         classes = self._scenario.classes(self._life + 1)
         replicas = [SQLiteReplica()]
-        async with open_with_doors(directory, classes, replicas=replicas, limits=self._scenario.limits, doors=doors) as runtime:
+        limits = replace(self._scenario.limits, open_rooms_max=PLACES)
+        async with open_with_doors(directory, classes, replicas=replicas, limits=limits, doors=doors) as runtime:
             yield runtime
 
     async def _ask(self, place: Place) -> None:

@@ -66,6 +66,7 @@ class Simulation:
         self._given = directory
         self._wounds = Wounds()
         self._traces: list[str] = []
+        self._folders: set[str] | None = None  # of the directory for looks, that the last one may have left files in
 
     def run(self) -> Found:
         """Live and cut until the plan is over or something is wrong."""
@@ -90,7 +91,8 @@ class Simulation:
                 return
             self._history = self._history.until(number, end)
             world = self._next(life, world, directory / f"life-{number + 1}")
-            shutil.rmtree(directory / f"life-{number}")
+            if (directory / f"life-{number}").exists():  # the first operation of the first life may have failed
+                shutil.rmtree(directory / f"life-{number}")
 
     def _life(self, root: Path, number: int, world: World) -> Life:
         plan = self.plan.lives[number]
@@ -153,9 +155,11 @@ class Simulation:
         if self._chance.random() < SECOND_CUTS:
             number, history, left = self._cut_again(directory.with_name("again"), number + 1, history, left)
             where += ", cut again while it was opened and read"
-        write_image(left, directory)
+        write_image(left, directory, self._folders)
         looking = Inspection(self.scenario, number, history, where, self._explained)
         problems = looking.look(directory, f"{self.seed} {life.number} {place}")
+        written = {str((directory / path).parent) for path, content in left.items() if content is not None}
+        self._folders = looking.disk.folders | written
         self.found.images.add(key_of(left))
         if problems:
             self._fail(life, place, where, problems)
