@@ -20,6 +20,8 @@ SECTOR = 512  # bytes that a disk writes whole
 EXHAUSTIVE_MAX = 256  # combinations; 8 unsynced things
 TORN, GARBAGE = 0.1, 0.05  # of the writes that an image has
 
+ROOM_LEVELS, ANY_LEVELS = 2, 1_000  # of folders: a data directory has `rooms/ab`
+
 Image = dict[str, bytes | None]  # None for a directory
 
 
@@ -154,7 +156,7 @@ def write_image(image: Image, directory: Path, held: Iterable[str] | None = None
     root = f"{directory}/"
     directory.mkdir(exist_ok=True)
     folders = {name for name, content in image.items() if content is None}
-    there = _folders(str(directory))
+    there = _folders(str(directory), "", ROOM_LEVELS if held is not None else ANY_LEVELS)
     for path in held if held is not None else [str(directory), *(root + name for name in there)]:
         _empty(path)
     for name in sorted(there - folders, reverse=True):
@@ -167,10 +169,16 @@ def write_image(image: Image, directory: Path, held: Iterable[str] | None = None
                 file.write(content)
 
 
-def _folders(path: str) -> set[str]:
-    """The folders in a data directory, and those in its folder `rooms`."""
-    found = {entry.name for entry in os.scandir(path) if entry.is_dir()}
-    return found | {f"rooms/{name}" for name in os.listdir(f"{path}/rooms")} if "rooms" in found else found
+def _folders(path: str, prefix: str, levels: int) -> set[str]:
+    """The folders below a path, so many levels deep."""
+    found: set[str] = set()
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                found.add(prefix + entry.name)
+                if levels > 1:
+                    found |= _folders(entry.path, f"{prefix}{entry.name}/", levels - 1)
+    return found
 
 
 def _empty(path: str) -> None:
