@@ -34,7 +34,7 @@ class Watching(Disk):
         paths = [
             path.relative_to(self._rooms) for path in arguments if isinstance(path, Path) and path.is_relative_to(self._rooms)
         ]
-        if operation == "list" and paths:
+        if operation == "list" and any(path.parts for path in paths):  # `rooms` itself has 256 names, however many rooms
             self.touched.add("a scan")
         self.touched |= {path.as_posix().partition(".db")[0] for path in paths if len(path.parts) > 1}
 
