@@ -18,6 +18,7 @@ from actors.errors import (
     BadArguments,
     CallFailed,
     CallRefused,
+    CallTimeout,
     DataDirInUse,
     DeadlineExceeded,
     DiskFailed,
@@ -42,6 +43,7 @@ from actors.errors import (
     TooLarge,
     TurnVoid,
     UnknownMethod,
+    WrongDoor,
 )
 from actors.follower import (
     Changes,
@@ -77,6 +79,7 @@ __all__ = [
     "BadArguments",
     "CallFailed",
     "CallRefused",
+    "CallTimeout",
     "Changes",
     "Column",
     "Commit",
@@ -133,5 +136,6 @@ __all__ = [
     "TurnVoid",
     "UnknownMethod",
     "WorkerThreads",
+    "WrongDoor",
     "open_house",
 ]

@@ -30,9 +30,12 @@ class Envelope:
         self.seq = 0  # the room's seq that it saw or made
         self._task: trio.lowlevel.Task | None = None
 
+    def of_this_task(self) -> None:
+        """The task that runs now is the caller. Raises RuntimeError outside trio."""
+        self._task = trio.lowlevel.current_task()
+
     async def settled(self) -> None:
         """Wait until the outcome is released; raises what the call raised. Cancellable."""
-        self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._let_go)
         if self.error is not None:
             raise self.error

@@ -15,7 +15,8 @@ RoomsError                         ran, retryable, room
 │   │   ├── SchemaTooNew           the file was written by a newer version of the class
 │   │   ├── ActorFailed            the class's constructor raised
 │   │   └── RoomQuarantined        its file is damaged and was moved to quarantine
-│   └── RuntimeClosed              the runtime is stopping or has stopped
+│   ├── RuntimeClosed              the runtime is stopping or has stopped
+│   └── WrongDoor                  called from another kind of code (trio, asyncio, plain) than the door was made for
 ├── CallFailed                     it ran and was rolled back
 │   ├── StorageFull                the disk has no space (ran = "no": the whole turn is void)
 │   ├── TurnVoid                   SQLite rolled back the whole turn (ran = "no" for the neighbours)
@@ -24,6 +25,7 @@ RoomsError                         ran, retryable, room
 │       ├── NoRow                  .one() or .scalar() found nothing
 │       └── ManyRows               .one() or .scalar() found more than one row
 ├── OutcomeUnknown                 it may be there or not: read before repeating
+├── CallTimeout                    a blocking caller's own timeout passed: ran says whether the call had begun
 ├── DataDirInUse                   open_runtime: another process owns the directory
 ├── DiskUnfit                      open_runtime: the directory cannot hold rooms
 ├── DiskFailed                     the runtime stopped: syncs fail in several rooms, or in the catalog
@@ -122,6 +124,10 @@ class RuntimeClosed(CallRefused):
     """The runtime is stopping, has stopped, or was never entered."""
 
 
+class WrongDoor(CallRefused, RuntimeError):
+    """Rooms opened for one kind of code (trio, asyncio, plain) were called from another; the message names the right door."""
+
+
 class CallFailed(RoomsError):
     """The handler ran and everything it wrote was rolled back."""
 
@@ -162,6 +168,12 @@ class OutcomeUnknown(RoomsError):
     """The sync that was to make this call durable failed, or the runtime died meanwhile. Read before you repeat it."""
 
     ran: Ran = "unknown"
+
+
+class CallTimeout(RoomsError, TimeoutError):
+    """The caller's timeout passed. `ran` is "no": the call had not begun and never will; or "unknown": it had, and completes."""
+
+    retryable = True
 
 
 class DataDirInUse(RoomsError):

@@ -40,12 +40,14 @@ class Mailbox:
         while self._calls:
             envelope = self._calls.popleft()
             self._bytes -= envelope.size
+            envelope.begun = True  # before the look: a caller of another thread who has left and finds it unset knows: never runs
             if not envelope.abandoned:
                 return envelope
         return None
 
     def put_back(self, envelope: Envelope) -> None:
         """The call that was just taken comes first again."""
+        envelope.begun = False
         self._calls.appendleft(envelope)
         self._bytes += envelope.size
 

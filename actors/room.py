@@ -9,6 +9,7 @@ from actors.actor import Actor
 from actors.envelope import Envelope, seal
 from actors.errors import RuntimeClosed
 from actors.handlers import Handler, Handlers
+from actors.host import wrong_door
 from actors.limits import Limits
 from actors.names import RoomName
 
@@ -84,12 +85,20 @@ class Room(Generic[A]):
 
     async def _value(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Any:
         envelope = seal(handler, args, kwargs, self._office.limits, self._name)
+        try:
+            envelope.of_this_task()
+        except RuntimeError:
+            raise wrong_door(str(self._name), "trio") from None
         self._office.submit(self._name, envelope)
         await envelope.settled()
         return envelope.value
 
     async def _settle(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
         envelope = seal(handler, args, kwargs, self._office.limits, self._name)
+        try:
+            envelope.of_this_task()
+        except RuntimeError:
+            raise wrong_door(str(self._name), "trio") from None
         self._office.submit(self._name, envelope)
         await envelope.settled()
         return envelope

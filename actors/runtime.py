@@ -116,13 +116,17 @@ class Runtime:
         Raises:
           RoomIdInvalid, or BadArguments for a class that this runtime was not opened with.
         """
+        return Room(actor, *self.address(actor, id), self)
+
+    def address(self, actor: type[Actor], id: str) -> tuple[RoomName, Handlers]:
+        """What a stub needs of a room, also one of another door. From any thread. Raises as `room`."""
         known = self._classes.get(actor.__name__)
         if known is None or known.actor is not actor:
             names = ", ".join(self._classes)
             raise BadArguments(
                 f"{actor.__name__} is not an actor class of this runtime; it was opened with: {names}. Nothing ran."
             )
-        return Room(actor, room_name(actor.__name__, id), known.handlers, self)
+        return room_name(actor.__name__, id), known.handlers
 
     def list_rooms(
         self, actor: type[Actor] | None = None, *, prefix: str = "", after: str = "", limit: int = PAGE_ROOMS_MAX

@@ -72,7 +72,6 @@ class Turns:
                 mailbox.put_back(envelope)
                 locked = True
                 break
-            envelope.begun = True
             if handler.is_async:
                 next_async = envelope
                 break

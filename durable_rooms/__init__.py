@@ -14,6 +14,7 @@ from actors import (  # noqa: E402 - only after the check
     BadArguments,
     CallFailed,
     CallRefused,
+    CallTimeout,
     DataDirInUse,
     DeadlineExceeded,
     DiskFailed,
@@ -46,6 +47,7 @@ from actors import (  # noqa: E402 - only after the check
     TooLarge,
     TurnVoid,
     UnknownMethod,
+    WrongDoor,
 )
 from durable_rooms.dumping import Dumped  # noqa: E402
 from durable_rooms.runtime import Runtime, Status, open_runtime  # noqa: E402
@@ -60,6 +62,7 @@ __all__ = [
     "BadArguments",
     "CallFailed",
     "CallRefused",
+    "CallTimeout",
     "DataDirInUse",
     "DeadlineExceeded",
     "DiskFailed",
@@ -97,5 +100,6 @@ __all__ = [
     "TooLarge",
     "TurnVoid",
     "UnknownMethod",
+    "WrongDoor",
     "open_runtime",
 ]

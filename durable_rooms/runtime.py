@@ -3,7 +3,7 @@
 import logging
 import signal
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import actors
 from actors import Actor, Doors, Limits, NoFollower, Room, RoomName
 from actors.room import closed
+from durable_rooms.doorway import Doorway
 from durable_rooms.dumping import Dumped, dump_open, unknown
 from durable_rooms.signals import Termination
 from durable_rooms.status_file import StatusFile
@@ -86,15 +87,15 @@ class Runtime(actors.Runtime):
         self._nursery.start_soon(StatusFile(self).run)
 
 
-@asynccontextmanager
-async def open_runtime(
+def open_runtime(
     path: str | PathLike[str],
     actors: Sequence[type[Actor]],
     *,
     replicas: Sequence[SQLiteReplica] = (),
     limits: Limits | None = None,
-) -> AsyncGenerator[Runtime]:
-    """Open a data directory (trio); it is made if it is missing.
+) -> AbstractAsyncContextManager[Runtime]:
+    """Open a data directory (trio; for asyncio and plain code there are `durable_rooms.asyncio.open_runtime` and
+    `durable_rooms.sync.open_runtime`, with the same arguments); it is made if it is missing.
 
     Args:
       path: the directory, on a local disk. One process owns it at a time.
@@ -109,6 +110,13 @@ async def open_runtime(
     At the end it takes no more calls, lets those under way finish, brings the replica up to date (both within
     `drain_seconds_max`), closes every room, and logs in one line what was left. See `Runtime.until_terminated` for services.
     """
+    return Doorway(_open(path, actors, replicas, limits))
+
+
+@asynccontextmanager
+async def _open(
+    path: str | PathLike[str], actors: Sequence[type[Actor]], replicas: Sequence[SQLiteReplica], limits: Limits | None
+) -> AsyncGenerator[Runtime]:
     async with open_with_doors(path, actors, replicas=replicas, limits=limits, doors=Doors()) as runtime:
         runtime.keep_status()
         yield runtime

@@ -1,0 +1,82 @@
+"""One room as asyncio code sees it."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from actors.actor import Actor
+from actors.envelope import seal
+from actors.handlers import Handler, Handlers
+from actors.names import RoomName
+from actors.room import Reply
+from durable_rooms.asyncio.desk import Desk
+from durable_rooms.border.border import Border
+from durable_rooms.border.crossing import Crossing
+
+A = TypeVar("A", bound=Actor)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Room(Generic[A]):
+    """Your end of one room; costs nothing, may be made per request. `await room.post("ann", "hi")`, or, for a type checker,
+    `await room.call(ChatRoom.post, "ann", "hi")`."""
+
+    __slots__ = ("_border", "_desk", "_handlers", "_name", "actor", "id")
+
+    def __init__(self, actor: type[A], name: RoomName, handlers: Handlers, border: Border, desk: Desk) -> None:
+        self.id = name.id
+        self.actor = actor
+        self._name = name
+        self._handlers = handlers
+        self._border = border
+        self._desk = desk
+
+    def __repr__(self) -> str:
+        return f"<room {self._name}>"
+
+    @overload
+    async def call(
+        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    @overload
+    async def call(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def call(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a handler and wait until what it did, and what it saw, is durable. Raises as the trio room's `call`, and
+        WrongDoor. Cancelled (`asyncio.timeout`) while the call waits, it never runs; once it has begun it completes and its
+        reply is dropped."""
+        return (await self._settle(self._handlers.of(method), args, kwargs)).value
+
+    @overload
+    async def ask(
+        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Reply[R]: ...
+    @overload
+    async def ask(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Reply[R]: ...
+    async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Reply[Any]:
+        """`call`, with the room's `seq` beside the value. Raises as `call`."""
+        crossing = await self._settle(self._handlers.of(method), args, kwargs)
+        return Reply(crossing.value, crossing.seq)
+
+    def __getattr__(self, handler: str) -> Callable[..., Awaitable[Any]]:
+        """`room.post` is `ChatRoom.post` of this room. Raises UnknownMethod, at once."""
+        return partial(self._value, self._handlers.get(handler))
+
+    async def _value(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Any:
+        return (await self._settle(handler, args, kwargs)).value
+
+    async def _settle(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Crossing:
+        border, name = self._border, self._name
+        if border.over:
+            border.check(str(name))
+        waiter = self._desk.waiter(str(name))
+        crossing = Crossing(seal(handler, args, kwargs, border.runtime.limits, name), name, self._desk, waiter)
+        border.send(crossing)
+        try:
+            await waiter
+        except BaseException:
+            border.abandon(crossing)
+            raise
+        if crossing.error is not None:
+            raise crossing.error
+        return crossing

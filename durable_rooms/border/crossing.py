@@ -1,0 +1,79 @@
+"""A call that crosses the border: an envelope whose caller waits outside the runtime's thread."""
+
+from typing import Any, Protocol
+
+import trio
+
+from actors.envelope import Envelope
+from actors.errors import OutcomeUnknown, RoomsError, RuntimeClosed
+from actors.names import RoomName
+from durable_rooms.runtime import Runtime
+
+
+class Item(Protocol):
+    """Something that crosses: a call or a job. Between `begin` and its outcome it is under way."""
+
+    waiter: Any  # of the desk's kind: whoever waits for the outcome
+    abandoned: bool
+
+    def begin(self, crew: "Crew") -> None:
+        """In the runtime's thread. An abandoned one comes a second time, to be forgotten."""
+        ...
+
+    def turn_away(self, why: str) -> None:
+        """The runtime has ended before there was an outcome."""
+        ...
+
+
+class Desk(Protocol):
+    """Where outcomes come out on the host's side."""
+
+    def put(self, item: Item) -> None:
+        """Wake whoever waits for it. In the runtime's thread, mostly; never raises."""
+        ...
+
+
+class Crew(Protocol):
+    """What an item finds in the runtime's thread."""
+
+    runtime: Runtime
+    nursery: trio.Nursery
+    under_way: set[Item]
+
+
+class Crossing(Envelope):
+    __slots__ = ("crew", "desk", "name", "waiter")
+
+    def __init__(self, sealed: Envelope, name: RoomName, desk: Desk, waiter: Any) -> None:
+        super().__init__(sealed.handler, sealed.args, sealed.kwargs, sealed.size)
+        self.name = name
+        self.desk = desk
+        self.waiter = waiter
+        self.crew: Crew | None = None  # once it is under way
+
+    def begin(self, crew: Crew) -> None:
+        if self.abandoned:
+            crew.under_way.discard(self)
+            return
+        self.crew = crew
+        crew.under_way.add(self)
+        try:
+            crew.runtime.submit(self.name, self)
+        except RoomsError as error:
+            self.error = error
+            self.release()
+
+    def release(self) -> None:
+        """Let the noted outcome out to the caller."""
+        if self.crew is not None:
+            self.crew.under_way.discard(self)
+        if not self.abandoned:
+            self.desk.put(self)
+
+    def turn_away(self, why: str) -> None:
+        room = str(self.name)
+        if self.begun:
+            self.error = OutcomeUnknown(f"{room}: {why} while this call was under way. Read before you repeat it.", room=room)
+        else:
+            self.error = RuntimeClosed(f"{room}: {why}. Nothing ran.", room=room)
+        self.release()

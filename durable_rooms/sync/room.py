@@ -1,0 +1,110 @@
+"""One room as plain code sees it: calls block their thread."""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+
+from actors.actor import Actor
+from actors.envelope import seal
+from actors.errors import CallTimeout
+from actors.handlers import Handler, Handlers
+from actors.names import RoomName
+from actors.room import Reply
+from durable_rooms.border.border import Border
+from durable_rooms.border.crossing import Crossing
+from durable_rooms.sync.desk import FOR_EVER, Desk
+
+A = TypeVar("A", bound=Actor)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Room(Generic[A]):
+    """Your end of one room; costs nothing, may be shared by threads. `room.post("ann", "hi")`, or, for a type checker,
+    `room.call(ChatRoom.post, "ann", "hi")`."""
+
+    __slots__ = ("_border", "_desk", "_handlers", "_name", "_timeout", "actor", "id")
+
+    def __init__(
+        self,
+        actor: type[A],
+        name: RoomName,
+        handlers: Handlers,
+        border: Border,
+        desk: Desk,
+        timeout: float | None = None,
+    ) -> None:
+        self.id = name.id
+        self.actor = actor
+        self._name = name
+        self._handlers = handlers
+        self._border = border
+        self._desk = desk
+        self._timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"<room {self._name}>"
+
+    def options(self, *, timeout: float | None) -> Self:
+        """The same room with other terms. timeout: seconds that a call waits for its reply, then CallTimeout; None: for ever."""
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"a timeout is None or seconds from 0, not {timeout!r}")
+        return type(self)(self.actor, self._name, self._handlers, self._border, self._desk, timeout)
+
+    @overload
+    def call(self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def call(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def call(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a handler and block until what it did, and what it saw, is durable. Raises as the trio room's `call`, and
+
+        CallTimeout: see `options`; its `ran` is "no" for a call that had not begun, and never runs.
+        WrongDoor: called in an event loop, which would stand still.
+        Interrupted (Ctrl-C) while the call waits, it never runs; once it has begun it completes and its reply is dropped.
+        """
+        return self._settle(self._handlers.of(method), args, kwargs).value
+
+    @overload
+    def ask(
+        self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Reply[R]: ...
+    @overload
+    def ask(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Reply[R]: ...
+    def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Reply[Any]:
+        """`call`, with the room's `seq` beside the value. Raises as `call`."""
+        crossing = self._settle(self._handlers.of(method), args, kwargs)
+        return Reply(crossing.value, crossing.seq)
+
+    def __getattr__(self, handler: str) -> Callable[..., Any]:
+        """`room.post` is `ChatRoom.post` of this room. Raises UnknownMethod, at once."""
+        return partial(self._value, self._handlers.get(handler))
+
+    def _value(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Any:
+        return self._settle(handler, args, kwargs).value
+
+    def _settle(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Crossing:
+        border, name, timeout = self._border, self._name, self._timeout
+        if border.over:
+            border.check(str(name))
+        waiter = self._desk.waiter(str(name))
+        crossing = Crossing(seal(handler, args, kwargs, border.runtime.limits, name), name, self._desk, waiter)
+        border.send(crossing)
+        try:
+            there = waiter.acquire(True, FOR_EVER if timeout is None else timeout)
+        except BaseException:  # Ctrl-C
+            border.abandon(crossing)
+            raise
+        if not there:
+            border.abandon(crossing)
+            if not waiter.acquire(False):  # else its outcome came at this very moment
+                raise self._timed_out(crossing)
+        if crossing.error is not None:
+            raise crossing.error
+        return crossing
+
+    def _timed_out(self, crossing: Crossing) -> CallTimeout:
+        room = str(self._name)
+        what = f"{room}: no reply of {crossing.handler.name} within {self._timeout:g} s."
+        if crossing.begun:
+            return CallTimeout(f"{what} It has begun and completes; read before you repeat it.", room=room, ran="unknown")
+        return CallTimeout(f"{what} It had not begun and never runs.", room=room, ran="no")

@@ -1,0 +1,73 @@
+"""A runtime as plain code sees it. Every method may be called from any thread, and blocks it."""
+
+from collections.abc import Awaitable, Callable
+from os import PathLike
+from typing import Any, TypeVar
+
+from actors.actor import Actor
+from actors.catalog import PAGE_ROOMS_MAX
+from actors.listing import RoomInfo
+from durable_rooms.border.border import Border
+from durable_rooms.border.job import Job, at_once
+from durable_rooms.dumping import Dumped
+from durable_rooms.runtime import Runtime as TrioRuntime
+from durable_rooms.runtime import Status
+from durable_rooms.sync.desk import Desk
+from durable_rooms.sync.room import Room
+
+A = TypeVar("A", bound=Actor)
+T = TypeVar("T")
+
+
+class Runtime:
+    """Rooms of one data directory, and their replica. Made by `open_runtime`."""
+
+    def __init__(self, border: Border, desk: Desk) -> None:
+        self._border = border
+        self._desk = desk
+
+    def room(self, actor: type[A], id: str) -> Room[A]:
+        """Your end of a room; nothing is opened or made before the first call.
+
+        Raises:
+          RoomIdInvalid, or BadArguments for a class that this runtime was not opened with.
+        """
+        return Room(actor, *self._border.runtime.address(actor, id), self._border, self._desk)
+
+    def status(self) -> Status:
+        """Counters of the runtime and of its replicas, at one moment."""
+        return self._ask(at_once(lambda runtime: runtime.status()))
+
+    def replicated(self, timeout: float = 5.0) -> None:
+        """Wait until everything acknowledged so far is in the replica. Returns at once without replicas.
+
+        Raises:
+          ReplicationLate: not within `timeout` seconds; the message says how far behind and why.
+        """
+        self._ask(lambda runtime: runtime.replicated(timeout))
+
+    def list_rooms(
+        self, actor: type[Actor] | None = None, *, prefix: str = "", after: str = "", limit: int = PAGE_ROOMS_MAX
+    ) -> list[RoomInfo]:
+        """Rooms of one class by id, from the first behind `after`; none is opened. At most 1,000 a call."""
+        return self._ask(at_once(lambda runtime: runtime.list_rooms(actor, prefix=prefix, after=after, limit=limit)))
+
+    def describe(self, room: Room[Any]) -> RoomInfo | None:
+        """One room as the catalog has it; None if it was never called. Opens nothing."""
+        return self._ask(at_once(lambda runtime: runtime.describe(runtime.room(room.actor, room.id))))
+
+    def dump(self, room: Room[Any], path: str | PathLike[str]) -> Dumped:
+        """Copy a room, as it is at one moment, into a new SQLite file. Raises as the trio runtime's `dump`."""
+        return self._ask(lambda runtime: runtime.dump(runtime.room(room.actor, room.id), path))
+
+    def _ask(self, work: Callable[[TrioRuntime], Awaitable[T]]) -> T:
+        self._border.check("the runtime")
+        waiter = self._desk.waiter("the runtime")
+        job = Job(work, self._desk, waiter)
+        self._border.send(job)
+        try:
+            waiter.acquire()
+        except BaseException:  # Ctrl-C
+            self._border.abandon(job)
+            raise
+        return job.result()
