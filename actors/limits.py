@@ -82,5 +82,3 @@ class Limits:
                 f"limits: call_bytes_max = {self.call_bytes_max} is over mailbox_bytes_max = {self.mailbox_bytes_max}: "
                 "such a call could never be queued"
             )
-        if self.call_bytes_max > self.mailbox_bytes_max:
-            raise ValueError("limits: call_bytes_max is greater than mailbox_bytes_max, so the largest call could never enter")
