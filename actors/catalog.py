@@ -141,13 +141,24 @@ class Catalog:
         return internal(self._connection, "SELECT count(*) FROM rooms")[0][0]
 
     def note_classes(self, classes: Iterable[tuple[str, str, int]]) -> None:
-        """Where each class was found (module) and its newest version, for the command line. Needs no round."""
-        internal_many(
-            self._connection,
+        """Where each class was found (module) and its newest version, for the command line. Needs no round; what is known already
+        writes nothing, so that a start needs no space.
+
+        Raises:
+          DiskUnfit: it cannot be written.
+        """
+        query = (
             "INSERT INTO classes (actor, module, version) VALUES (?, ?, ?)"
-            " ON CONFLICT (actor) DO UPDATE SET module = excluded.module, version = excluded.version",
-            classes,
+            " ON CONFLICT (actor) DO UPDATE SET module = excluded.module, version = excluded.version"
+            " WHERE module <> excluded.module OR version <> excluded.version"
         )
+        try:
+            internal_many(self._connection, query, classes)
+        except apsw.Error as error:
+            raise DiskUnfit(
+                f"{self._path} cannot be written ({error}). Nothing was started, and every room is as it was; look at the disk, "
+                "then start again."
+            ) from error
 
     def class_version(self, actor: str) -> int:
         """The newest version of a class that was run here; 0 if none was."""
