@@ -8,6 +8,7 @@ from benchmarks import (
     ceilings,
     checkpoint_stall,
     churn,
+    doors,
     history,
     hot_room,
     many_rooms,
@@ -28,6 +29,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     for module in (
         ceilings,
         ping,
+        doors,
         hot_room,
         many_rooms,
         history,

@@ -22,6 +22,8 @@ class Size:
     hot_callers: int = 256
     ping_callers: int = 64
     history_callers: int = 64
+    door_threads: int = 16
+    door_connections: int = 64
     history_rows: int = 5_000
     history_limit: int = 50
     some_rooms: int = 100
@@ -120,6 +122,8 @@ TINY = Size(
     hot_callers=4,
     ping_callers=3,
     history_callers=3,
+    door_threads=3,
+    door_connections=3,
     history_rows=60,
     some_rooms=3,
     some_callers=5,

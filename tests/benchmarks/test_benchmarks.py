@@ -15,6 +15,7 @@ from benchmarks.sizes import TINY
 TARGETS = {
     "ceilings": 0,
     "ping": 2,
+    "doors": 5,
     "hot_room": 3,
     "many_rooms": 2,
     "history": 1,
