@@ -59,6 +59,11 @@ def off_for_life(put: Setter) -> None:
     put(opening, "set_pragmas", lambda connection, synchronous: set_pragmas(connection, synchronous="OFF"))
 
 
+def checkpoints_at_off(put: Setter) -> None:
+    set_pragmas = storage.set_pragmas  # opening and catalog have names of their own for it
+    put(storage, "set_pragmas", lambda connection, synchronous: set_pragmas(connection, synchronous="OFF"))
+
+
 def wal_descriptor_kept_by_name(put: Setter) -> None:
     """The first activation's descriptor serves all later ones, as long as the process lives."""
     kept, open_, close, give_up = {}, Storage.__init__, Storage._close_descriptors, Ownership.give_up
@@ -113,6 +118,7 @@ VARIANTS = (
     Variant("newborn's database not synced", 6, newborns_database_not_synced),
     Variant("checkpoint before the first round", 13, checkpoint_before_the_first_round, scenes.much_before_the_first_round),
     Variant("synchronous=OFF for life", 11, off_for_life, scenes.wal_begins_again),
+    Variant("checkpoints and closes at synchronous=OFF", 12, checkpoints_at_off),
     Variant("dead -wal descriptor", 4, wal_descriptor_kept_by_name),
     Variant("catalog outside the round", 17, catalog_outside_the_round),
     Variant("active alone at start", 18, active_alone_at_start, scenes.replica_taken_back),
