@@ -57,7 +57,7 @@ class Engine:
             trio.run(self._live)
         except BaseException as error:
             self.failure = error
-        why = STOPPED if self.failure is None else f"the runtime has ended: {self.failure}"
+        why = STOPPED if self.failure is None else f"the runtime has ended: {self.failure}".rstrip(".")
         self.border.close(why)
         if self.failure is not None and not isinstance(self.failure, RoomsError):
             logger.error("the runtime's thread has ended", exc_info=self.failure)

@@ -52,7 +52,7 @@ class ChatRoom(Actor):
         """Waits without blocking the loop."""
         started, opened = GATES[gate]
         started.set()
-        await trio.to_thread.run_sync(opened.wait, 30)
+        await trio.to_thread.run_sync(opened.wait, 30, abandon_on_cancel=True)
         self.post(f"waited for {gate}")
         return gate
 
