@@ -25,6 +25,7 @@ class Report:
     seeds: int = 0
     crash_points: int = 0
     virtual_seconds: float = 0.0
+    replica_reads: int = 0
     seconds: float = 0.0
     faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(EVERY_FAULT, 0))
     failures: list[Failure] = field(default_factory=list[Failure])
@@ -35,6 +36,7 @@ class Report:
         self.seeds += 1
         self.crash_points += found.crash_points
         self.virtual_seconds += found.virtual_seconds
+        self.replica_reads += found.replica_reads
         self.failures += found.failures
         self._images |= found.images
         self._traces[seed] = found.trace
@@ -77,6 +79,7 @@ class Report:
             "images": self.images,
             "faults": self.faults,
             "unreached": self.unreached,
+            "replica_reads": self.replica_reads,
             "virtual_seconds": round(self.virtual_seconds, 3),
             "seconds": round(self.seconds, 3),
             "trace": self.trace,

@@ -42,6 +42,7 @@ class Found:
     images: set[bytes] = field(default_factory=set[bytes])  # by contents; each was opened by the product and checked
     faults: dict[str, int] = field(default_factory=dict[str, int])
     virtual_seconds: float = 0.0
+    replica_reads: int = 0  # in the midst of lives, each explained like a reply
     failures: list[Failure] = field(default_factory=list[Failure])
     trace: str = ""  # hash of everything that happened, of one seed
 
@@ -100,6 +101,7 @@ class Simulation:
         life.run()
         self._traces.append(hash_of(life.disk.events))
         self.found.virtual_seconds += life.virtual_seconds
+        self.found.replica_reads += life.replica_reads
         for name, times in life.struck.items():
             self.found.struck(name, times)
         return life
