@@ -109,6 +109,11 @@ class Runtime:
         self._broken: deque[float] = deque()
         self._rooms_broken = 0
 
+    @property
+    def classes(self) -> dict[str, type[Actor]]:
+        """The actor classes that it was opened with, by name."""
+        return {name: one.actor for name, one in self._classes.items()}
+
     # -- for users --------------------------------------------------------------------------------------------------------
     def room(self, actor: type[A], id: str) -> Room[A]:
         """Your end of a room; nothing is opened or made before the first call.

@@ -14,6 +14,7 @@ from actors import Actor, Doors, Limits, NoFollower, Room, RoomName
 from actors.room import closed
 from durable_rooms.doorway import Doorway
 from durable_rooms.dumping import Dumped, dump_open, unknown
+from durable_rooms.hatch.server import Hatch
 from durable_rooms.signals import Termination
 from durable_rooms.status_file import StatusFile
 from replication import ReplicaStatus, Replicator, SQLiteReplica
@@ -86,6 +87,10 @@ class Runtime(actors.Runtime):
         """Write the status file from now to the stop."""
         self._nursery.start_soon(StatusFile(self).run)
 
+    def open_hatch(self) -> None:
+        """Take calls of other processes of this user from now to the stop."""
+        self._nursery.start_soon(Hatch(self).run)
+
 
 def open_runtime(
     path: str | PathLike[str],
@@ -119,6 +124,7 @@ async def _open(
 ) -> AsyncGenerator[Runtime]:
     async with open_with_doors(path, actors, replicas=replicas, limits=limits, doors=Doors()) as runtime:
         runtime.keep_status()
+        runtime.open_hatch()
         yield runtime
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from durable_rooms.cli.call import call_command
 from durable_rooms.cli.demo import demo_command
 from durable_rooms.cli.doctor import doctor_command
 from durable_rooms.cli.dump import dump_command
@@ -220,6 +221,31 @@ def dump(
     """
     with interruptible():
         raise typer.Exit(dump_command(data, room, file, as_json=as_json))
+
+
+@app.command(short_help="Call a room's handler.")
+def call(
+    data: PresentArgument,
+    room: RoomArgument,
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A handler of its class.")],
+    values: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Each as JSON: 42, '\"hello\"', null.")] = None,
+    given: Annotated[str | None, typer.Option("--named", metavar="JSON", help="Arguments by name, as an object.")] = None,
+    actors: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE[:Class]", help="Where the class is, if no process runs and the catalog does not say."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Call a handler of a room and print what it returned, as JSON, when it is durable.
+
+    Through the process that runs on DATA (its socket is for its own user only); if none does, by opening DATA. Negative
+    numbers come after `--`.
+
+    Exit code 0: it returned. 1: it raised or was refused; whether it ran is told. 2: bad usage. 130: Ctrl-C; a call that had
+    not begun never runs.
+    """
+    with interruptible():
+        raise typer.Exit(call_command(data, room, method, values or [], given, actors or [], as_json=as_json))
 
 
 @app.command(short_help="Say how far the rooms are in migrations; migrate them all.")

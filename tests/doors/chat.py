@@ -56,6 +56,13 @@ class ChatRoom(Actor):
         self.post(f"waited for {gate}")
         return gate
 
+    async def alone(self, gate: str) -> None:
+        """Keeps every other call out until the test opens the gate."""
+        started, opened = GATES[gate]
+        async with self.exclusive():
+            started.set()
+            await trio.to_thread.run_sync(opened.wait, 30)
+
 
 GATES: dict[str, tuple[threading.Event, threading.Event]] = {}
 

@@ -1,0 +1,119 @@
+"""Requests and replies: one msgpack value each way, its length in four bytes before it.
+
+request  [1, "Class/id", method, [args…], {named}]
+reply    [1, "value", value, seq]   or   [1, "error", type, message, ran]
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgpack
+
+from actors.errors import BadArguments, RoomsError
+from actors.names import RoomName
+from actors.runtime import Runtime
+
+VERSION = 1
+HEAD = struct.Struct(">I")
+HEAD_ROOM = 8_192  # bytes of a request beside its arguments: room, method, names
+REPLY_BYTES_MAX = 1 << 30  # that a client takes; the runtime's own result_bytes_max is far below
+
+_msgpack: Any = msgpack  # its stubs leave types open
+_pack = cast(Callable[..., bytes], _msgpack.packb)
+_unpack = cast(Callable[..., Any], _msgpack.unpackb)
+
+
+class Garbled(ValueError):
+    """What came over the socket is no message of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    room: RoomName
+    method: str
+    args: list[Any]
+    named: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`error` is "" for a call that returned; else the exception's type, with its message, and whether it ran."""
+
+    value: Any = None
+    seq: int = 0
+    error: str = ""
+    message: str = ""
+    ran: str = ""
+
+
+async def ask(runtime: Runtime, request: Request) -> Reply:
+    """Call the room; every exception becomes a reply."""
+    try:
+        actor = runtime.classes.get(request.room.actor)
+        if actor is None:
+            known = ", ".join(runtime.classes)
+            raise BadArguments(f"there is no class {request.room.actor} here; there are: {known}. Nothing ran.")
+        room = runtime.room(actor, request.room.id)
+        _, handlers = runtime.address(actor, request.room.id)
+        done = await room.ask(handlers.get(request.method).function, *request.args, **request.named)
+    except Exception as error:
+        ran = error.ran if isinstance(error, RoomsError) else "rolled back"
+        return Reply(error=type(error).__name__, message=str(error), ran=ran)
+    return Reply(done.value, done.seq)
+
+
+def request_bytes(request: Request) -> bytes:
+    return _framed([VERSION, str(request.room), request.method, request.args, request.named])
+
+
+def reply_bytes(reply: Reply) -> bytes:
+    if reply.error:
+        return _framed([VERSION, "error", reply.error, reply.message.encode(errors="replace").decode(), reply.ran])
+    return _framed([VERSION, "value", reply.value, reply.seq])
+
+
+def request_of(content: bytes) -> Request:
+    """Raises Garbled."""
+    message = _message(content)
+    match message:
+        case [1, str() as room, str() as method, list(), dict()] if "/" in room:
+            actor, _, id = room.partition("/")
+            args, named = cast(tuple[list[Any], dict[Any, Any]], tuple(message[3:]))
+            if not all(isinstance(name, str) for name in named):
+                raise Garbled("an argument's name is not text")
+            return Request(RoomName(actor, id), method, args, named)
+        case _:
+            raise Garbled("this is no request; is the other side of another version?")
+
+
+def reply_of(content: bytes) -> Reply:
+    """Raises Garbled."""
+    match _message(content):
+        case [1, "value", value, int() as seq]:
+            return Reply(value, seq)
+        case [1, "error", str() as error, str() as message, str() as ran]:
+            return Reply(error=error, message=message, ran=ran)
+        case _:
+            raise Garbled("this is no reply; is the other side of another version?")
+
+
+def length_of(head: bytes, most: int) -> int:
+    """Raises Garbled."""
+    (length,) = HEAD.unpack(head)
+    if length > most:
+        raise Garbled(f"a message of {length:,} bytes; {most:,} are taken at most")
+    return length
+
+
+def _framed(message: list[Any]) -> bytes:
+    content = _pack(message, datetime=True)
+    return HEAD.pack(len(content)) + content
+
+
+def _message(content: bytes) -> Any:
+    try:
+        return _unpack(content, timestamp=3, strict_map_key=False)
+    except (ValueError, RecursionError) as error:
+        raise Garbled(f"this is not msgpack: {error}") from error
