@@ -1,7 +1,7 @@
 """One call on its way: the request, whether it has begun, and the caller who waits."""
 
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -59,8 +59,11 @@ class Envelope:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-def seal(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], limits: Limits, room: RoomName) -> Envelope:
-    """A call's arguments, checked and by value.
+E = TypeVar("E", bound=Envelope)
+
+
+def seal(kind: type[E], handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], limits: Limits, room: RoomName) -> E:
+    """A call's arguments, checked and by value, in an envelope of this kind.
 
     Raises:
       BadArguments: they do not fit the handler's signature, or cannot cross.
@@ -80,4 +83,4 @@ def seal(handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], limits
             f"{limits.call_bytes_max:,}. Nothing ran.",
             room=str(room),
         )
-    return Envelope(handler, values, named, size)
+    return kind(handler, values, named, size)

@@ -84,7 +84,7 @@ class Room(Generic[A]):
         return partial(self._value, self._handlers.get(handler))
 
     async def _value(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Any:
-        envelope = seal(handler, args, kwargs, self._office.limits, self._name)
+        envelope = seal(Envelope, handler, args, kwargs, self._office.limits, self._name)
         try:
             envelope.of_this_task()
         except RuntimeError:
@@ -94,7 +94,7 @@ class Room(Generic[A]):
         return envelope.value
 
     async def _settle(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
-        envelope = seal(handler, args, kwargs, self._office.limits, self._name)
+        envelope = seal(Envelope, handler, args, kwargs, self._office.limits, self._name)
         try:
             envelope.of_this_task()
         except RuntimeError:

@@ -15,7 +15,7 @@ import apsw
 import trio
 
 from actors import SQL, Actor, Disk, Doors, InlineThreads, Limits, Rows, SQLValue
-from actors.envelope import seal
+from actors.envelope import Envelope, seal
 from actors.guard import Guard
 from actors.handlers import Handler, Handlers
 from actors.interior import make_internal_tables, migrate, name_room
@@ -122,7 +122,7 @@ class _Bare:
         if handler.is_async:
             raise TypeError(f"{handler.name} is async, and bare() runs no tasks; use durable_rooms.testing.open_test_runtime")
         mailbox = Mailbox(self._limits, str(self._name))
-        envelope = seal(handler, args, kwargs, self._limits, self._name)
+        envelope = seal(Envelope, handler, args, kwargs, self._limits, self._name)
         mailbox.put(envelope)
         self._turns.run(mailbox)
         if envelope.error is not None:

@@ -44,12 +44,17 @@ class Crew(Protocol):
 class Crossing(Envelope):
     __slots__ = ("crew", "desk", "name", "waiter")
 
-    def __init__(self, sealed: Envelope, name: RoomName, desk: Desk, waiter: Any) -> None:
-        super().__init__(sealed.handler, sealed.args, sealed.kwargs, sealed.size)
+    name: RoomName
+    desk: Desk
+    waiter: Any
+    crew: Crew | None  # once it is under way
+
+    def to(self, name: RoomName, desk: Desk, waiter: Any) -> None:
+        """Where it goes, and where its outcome comes out. Once, before it is sent."""
         self.name = name
         self.desk = desk
         self.waiter = waiter
-        self.crew: Crew | None = None  # once it is under way
+        self.crew = None
 
     def begin(self, crew: Crew) -> None:
         if self.abandoned:

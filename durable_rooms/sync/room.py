@@ -87,7 +87,8 @@ class Room(Generic[A]):
         if border.over:
             border.check(str(name))
         waiter = self._desk.waiter(str(name))
-        crossing = Crossing(seal(handler, args, kwargs, border.runtime.limits, name), name, self._desk, waiter)
+        crossing = seal(Crossing, handler, args, kwargs, border.runtime.limits, name)
+        crossing.to(name, self._desk, waiter)
         border.send(crossing)
         try:
             there = waiter.acquire(True, FOR_EVER if timeout is None else timeout)
