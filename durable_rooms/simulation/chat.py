@@ -100,14 +100,14 @@ class PlainChat:
 
 
 class ChatScenario(Scenario):
-    """Four rooms, two places in memory: they come and go all the time."""
+    """Six rooms, two places in memory: they come and go all the time."""
 
     actors = (Chat,)
     releases = ((LikedChat,),)
     model = PlainChat
     reads = ("ids",)
     replica_reads = {"ids": "SELECT id FROM Chat_messages WHERE room_id = ? ORDER BY n"}  # noqa: RUF012 - never changed
-    rooms = ("a", "b", "c", "d")
+    rooms = ("a", "b", "c", "d", "e", "f")
 
     async def client(self, client: Client) -> None:
         chance = client.random

@@ -74,7 +74,7 @@ class _Search:
         self.tries = 0
         self.farthest = -1
         self.expected: Any = None
-        self.dead: set[tuple[int, frozenset[int], str]] = set()
+        self.dead: set[tuple[int, frozenset[int], frozenset[int], str] | None] = set()
         self.first_ends = [_end(call) for call in known]  # of the calls from each place on, in the order of seq
         for place in range(len(known) - 2, -1, -1):
             self.first_ends[place] = min(self.first_ends[place : place + 2])
@@ -99,10 +99,11 @@ class _Search:
         if place == len(self.known):
             yield place, model, used
             return
-        key = (place, used, state_of(model)) if self.dead else None
+        group = self._group(place)
+        left = frozenset(call.number for call in group)  # of calls with one `seq`, others may be left at this place another time
+        key = (place, left, used, state_of(model)) if self.dead else None
         if key in self.dead:
             return
-        group = self._group(place)
         for index, after in self._fitting(place, model, group):
             self.known.insert(place, self.known.pop(index))
             yield place + 1, after, used
@@ -113,7 +114,7 @@ class _Search:
             if call.number not in used and (call.life, call.invoked) <= end:
                 after, _ = self._apply(model, call)
                 yield place, after, used | {call.number}
-        self.dead.add(key or (place, used, state_of(model)))
+        self.dead.add(key or (place, left, used, state_of(model)))
 
     def _group(self, place: int) -> list[Call]:
         """The calls with the lowest `seq` that are left: one turn of a room gives all its calls the same."""

@@ -6,6 +6,7 @@ It always runs to the end; where it is killed or the power fails is a place in i
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,6 +31,8 @@ from durable_rooms.simulation.world import World
 from replication import SQLiteReplica
 
 BEGAN = 1_700_000_000.0  # Unix seconds of every world's first moment
+ROOMY_TIMES = 4
+WATCH_SECONDS_MAX = 600.0
 WATCH_SECONDS, COPIES = 0.2, 0.2  # between two looks at the replica on average; of these looks so many keep a copy
 LIFE_SECONDS_MAX = 86_400.0  # virtual: who is not done by then hangs
 
@@ -126,6 +129,8 @@ class Life:
         doors = Doors(disk=self.disk, threads=self.threads, wall_clock=self.wall_clock, random=Random(f"{self.seed} doors"))
         classes: Sequence[type[Actor]] = self._scenario.classes(self.number)
         limits = self._scenario.limits
+        if self.plan.roomy:
+            limits = replace(limits, open_rooms_max=limits.open_rooms_max * ROOMY_TIMES)
         async with open_with_doors(self.disk.root, classes, replicas=[SQLiteReplica()], limits=limits, doors=doors) as runtime:
             yield runtime
 
@@ -182,12 +187,14 @@ class Life:
 
     async def _watch_replica(self) -> None:
         """Read the replica now and then as a stranger would: what it has shown must not disappear."""
+        pause, seen = WATCH_SECONDS, 0
         while True:
-            await trio.sleep(self._chance.expovariate(1 / WATCH_SECONDS))
-            try:
+            await trio.sleep(self._chance.expovariate(1 / pause))
+            # A life that hangs would be looked at 400,000 times before its bound of virtual time tells.
+            pause = min(pause * 2, WATCH_SECONDS_MAX) if len(self.disk.events) == seen else WATCH_SECONDS
+            with suppress(apsw.Error):  # missing, locked, damaged or half made: nothing was shown
                 self._look_at_replica()
-            except apsw.Error:
-                continue  # missing, locked, damaged or half made: nothing was shown
+            seen = len(self.disk.events)
 
     def _look_at_replica(self) -> None:
         if "replica corrupt" in self.struck:

@@ -13,6 +13,7 @@ End = Literal["stopped", "killed", "cut"]
 LIVES = 3
 CUTS = 36  # images a life is looked at in; 1,000 seeds of 3 lives give 100,000
 HEALTHY = 0.3  # of the seeds have no faults of the disk: most errors of order show without, and faster
+ROOMY = 0.3  # of the lives
 FAULTS_MAX, TROUBLES_MAX = 3, 5  # a life
 
 
@@ -40,6 +41,7 @@ class LifePlan:
     visits: int
     faults: tuple[FaultPlan, ...] = ()
     troubles: tuple[tuple[str, float], ...] = ()  # name, virtual seconds after the start
+    roomy: bool = False  # four times as many rooms may be in memory: a round has many, and syncs the file system
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Plan:
         """For people: what the seed expands to."""
         lines: list[str] = []
         for number, life in enumerate(self.lives, 1):
-            lines.append(f"life {number}: {life.clients} clients, {life.visits} visits each; then it is {life.end}")
+            roomy = ", many places" if life.roomy else ""
+            lines.append(f"life {number}: {life.clients} clients, {life.visits} visits each{roomy}; then it is {life.end}")
             lines += [f"  {fault.make()}" for fault in life.faults]
             lines += [f"  {name} at {when:.3f} s" for name, when in life.troubles]
         return lines
@@ -90,7 +93,11 @@ def _life(chance: Random, clients: int, visits: int, *, healthy: bool) -> LifePl
     faults = () if healthy else tuple(_fault(chance) for _ in range(chance.randrange(FAULTS_MAX + 1)))
     names = list(TROUBLES)
     troubles = [(chance.choice(names), chance.expovariate(1 / 0.3)) for _ in range(chance.randrange(TROUBLES_MAX + 1))]
-    return LifePlan(chance.choice(ends), clients, visits, faults, tuple(sorted(troubles, key=lambda one: one[1])))
+    in_order = tuple(sorted(troubles, key=lambda one: one[1]))
+    end, roomy = chance.choice(ends), chance.random() < ROOMY
+    if roomy:
+        clients, visits = clients * 2, max(1, visits // 2)
+    return LifePlan(end, clients, visits, faults, in_order, roomy)
 
 
 def _fault(chance: Random) -> FaultPlan:

@@ -209,3 +209,15 @@ def test_the_message_names_the_call_what_it_should_have_returned_and_what_was_be
     )
     with pytest.raises(Unexplained, match=r"ids\(\) returned \[\] at seq 0, but it began after .* shown more: Chat/a.post"):
         explain(PlainChat, [POSTED, replace(SEES_IT, value=[], seq=0)], [], Explained())
+
+
+def test_a_wrong_choice_within_a_turn_does_not_hide_the_right_one():
+    """Seed 29: read, remove and a later read at one `seq`, after a post that nobody was told of."""
+    known = [
+        call(1, "post", "a", at=(1, 2), value=1, seq=1),
+        call(3, "ids", at=(5, 20), value=["a", "b"], seq=4),
+        call(4, "remove", at=(6, 21), value="a", seq=4),
+        call(5, "ids", at=(22, 23), value=["b"], seq=4),
+        call(6, "ids", at=(24, 24), value=["b"], seq=4, replica=True),
+    ]
+    assert explained(known, [unanswered(2, "post", "b", at=3)])
