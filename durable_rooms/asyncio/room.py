@@ -1,8 +1,9 @@
 """One room as asyncio code sees it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from actors.actor import Actor
 from actors.envelope import seal
@@ -11,7 +12,7 @@ from actors.names import RoomName
 from actors.room import Reply
 from durable_rooms.asyncio.desk import Desk
 from durable_rooms.border.border import Border
-from durable_rooms.border.crossing import Crossing
+from durable_rooms.border.crossing import Crossing, checked
 
 A = TypeVar("A", bound=Actor)
 P = ParamSpec("P")
@@ -22,18 +23,32 @@ class Room(Generic[A]):
     """Your end of one room; costs nothing, may be made per request. `await room.post("ann", "hi")`, or, for a type checker,
     `await room.call(ChatRoom.post, "ann", "hi")`."""
 
-    __slots__ = ("_border", "_desk", "_handlers", "_name", "actor", "id")
+    __slots__ = ("_border", "_desk", "_handlers", "_name", "_timeout", "actor", "id")
 
-    def __init__(self, actor: type[A], name: RoomName, handlers: Handlers, border: Border, desk: Desk) -> None:
+    def __init__(
+        self,
+        actor: type[A],
+        name: RoomName,
+        handlers: Handlers,
+        border: Border,
+        desk: Desk,
+        timeout: float | None = None,
+    ) -> None:
         self.id = name.id
         self.actor = actor
         self._name = name
         self._handlers = handlers
         self._border = border
         self._desk = desk
+        self._timeout = timeout
 
     def __repr__(self) -> str:
         return f"<room {self._name}>"
+
+    def options(self, *, timeout: float | None) -> Self:
+        """The same room with other terms. timeout: seconds that a call waits for its reply, then CallTimeout, which says whether
+        it had begun (`asyncio.timeout` cannot); None: for ever."""
+        return type(self)(self.actor, self._name, self._handlers, self._border, self._desk, checked(timeout))
 
     @overload
     async def call(
@@ -42,9 +57,13 @@ class Room(Generic[A]):
     @overload
     async def call(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     async def call(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call a handler and wait until what it did, and what it saw, is durable. Raises as the trio room's `call`, and
-        WrongDoor. Cancelled (`asyncio.timeout`) while the call waits, it never runs; once it has begun it completes and its
-        reply is dropped."""
+        """Call a handler and wait until what it did, and what it saw, is durable.
+
+        Raises as the trio room's `call`, and
+          WrongDoor: called outside the loop that opened the runtime.
+          CallTimeout: see `options`.
+        Cancelled (`asyncio.timeout`) while the call waits, it never runs; once begun it completes and its reply is dropped.
+        """
         return (await self._settle(self._handlers.of(method), args, kwargs)).value
 
     @overload
@@ -74,7 +93,15 @@ class Room(Generic[A]):
         crossing.to(name, self._desk, waiter)
         border.send(crossing)
         try:
-            await waiter
+            if self._timeout is None:
+                await waiter
+            else:
+                async with asyncio.timeout(self._timeout):
+                    await waiter
+        except TimeoutError:  # ours: a waiter raises none
+            border.abandon(crossing)
+            if waiter.cancelled():  # else its outcome came at this very moment
+                raise crossing.timed_out(self._timeout) from None
         except BaseException:
             border.abandon(crossing)
             raise

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import trio
 
 from actors.envelope import Envelope
-from actors.errors import OutcomeUnknown, RoomsError, RuntimeClosed
+from actors.errors import CallTimeout, OutcomeUnknown, RoomsError, RuntimeClosed
 from actors.names import RoomName
 from durable_rooms.runtime import Runtime
 
@@ -75,6 +75,14 @@ class Crossing(Envelope):
         if not self.abandoned:
             self.desk.put(self)
 
+    def timed_out(self, seconds: float | None) -> CallTimeout:
+        """The error for a caller who has abandoned it after so long."""
+        room = str(self.name)
+        what = f"{room}: no reply of {self.handler.name} within {seconds:g} s."
+        if self.begun:
+            return CallTimeout(f"{what} It has begun and completes; read before you repeat it.", room=room, ran="unknown")
+        return CallTimeout(f"{what} It had not begun and never runs.", room=room, ran="no")
+
     def turn_away(self, why: str) -> None:
         room = str(self.name)
         if self.begun:
@@ -82,3 +90,10 @@ class Crossing(Envelope):
         else:
             self.error = RuntimeClosed(f"{room}: {why}. Nothing ran.", room=room)
         self.release()
+
+
+def checked(timeout: float | None) -> float | None:
+    """Raises ValueError."""
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"a timeout is None or seconds from 0, not {timeout!r}")
+    return timeout

@@ -6,12 +6,11 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from actors.actor import Actor
 from actors.envelope import seal
-from actors.errors import CallTimeout
 from actors.handlers import Handler, Handlers
 from actors.names import RoomName
 from actors.room import Reply
 from durable_rooms.border.border import Border
-from durable_rooms.border.crossing import Crossing
+from durable_rooms.border.crossing import Crossing, checked
 from durable_rooms.sync.desk import FOR_EVER, Desk
 
 A = TypeVar("A", bound=Actor)
@@ -47,9 +46,7 @@ class Room(Generic[A]):
 
     def options(self, *, timeout: float | None) -> Self:
         """The same room with other terms. timeout: seconds that a call waits for its reply, then CallTimeout; None: for ever."""
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"a timeout is None or seconds from 0, not {timeout!r}")
-        return type(self)(self.actor, self._name, self._handlers, self._border, self._desk, timeout)
+        return type(self)(self.actor, self._name, self._handlers, self._border, self._desk, checked(timeout))
 
     @overload
     def call(self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -98,14 +95,7 @@ class Room(Generic[A]):
         if not there:
             border.abandon(crossing)
             if not waiter.acquire(False):  # else its outcome came at this very moment
-                raise self._timed_out(crossing)
+                raise crossing.timed_out(timeout)
         if crossing.error is not None:
             raise crossing.error
         return crossing
-
-    def _timed_out(self, crossing: Crossing) -> CallTimeout:
-        room = str(self._name)
-        what = f"{room}: no reply of {crossing.handler.name} within {self._timeout:g} s."
-        if crossing.begun:
-            return CallTimeout(f"{what} It has begun and completes; read before you repeat it.", room=room, ran="unknown")
-        return CallTimeout(f"{what} It had not begun and never runs.", room=room, ran="no")

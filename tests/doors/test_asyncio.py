@@ -9,6 +9,7 @@ import durable_rooms.sync
 from durable_rooms import (
     BadArguments,
     CallFailed,
+    CallTimeout,
     DataDirInUse,
     Limits,
     Overloaded,
@@ -186,6 +187,32 @@ def test_a_deadline_leaves_a_waiting_call_unrun_and_lets_a_running_one_complete(
             opened.set()
             while await room.bodies() == []:  # it had begun: it completes
                 pass
+
+    asyncio.run(main())
+
+
+def test_a_timeout_of_the_room_says_whether_the_call_had_begun(tmp_path):
+    started, opened = gate("options")
+    blocks, unblock = gate("blocks options")
+
+    async def main():
+        async with open_runtime(tmp_path, [ChatRoom]) as runtime:
+            room = runtime.room(ChatRoom, "general")
+            begun = asyncio.ensure_future(room.options(timeout=0.3).wait_for("options"))
+            await in_thread(started)
+            with pytest.raises(CallTimeout) as caught:
+                await begun
+            assert caught.value.ran == "unknown"
+            held = asyncio.ensure_future(room.held_up("blocks options"))
+            await in_thread(blocks)
+            with pytest.raises(CallTimeout) as caught:
+                await room.options(timeout=0.01).post("late")
+            assert caught.value.ran == "no"
+            unblock.set()
+            opened.set()
+            await held
+            assert await room.options(timeout=30).ping() == "pong"
+            assert "late" not in await room.bodies()
 
     asyncio.run(main())
 

@@ -1,6 +1,7 @@
 """Code of one kind that uses another kind's door is told which door is its own, and nothing runs."""
 
 import asyncio
+import sys
 
 import pytest
 import trio
@@ -87,6 +88,15 @@ def test_a_plain_room_called_from_asyncio_or_trio(tmp_path):
         asyncio.run(view(ASYNCIO))
         trio.run(view, TRIO)
         assert room.bodies() == []
+
+
+def test_a_notebooks_cell_may_block_its_loop(tmp_path, monkeypatch):
+    async def cell():
+        with durable_rooms.sync.open_runtime(tmp_path, [ChatRoom]) as runtime:
+            return runtime.room(ChatRoom, "general").post("from a cell")
+
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    assert asyncio.run(cell()) == 1
 
 
 def test_an_asyncio_room_called_from_trio(tmp_path):
