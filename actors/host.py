@@ -17,8 +17,8 @@ DOORS: dict[Host, str] = {
 
 
 def host() -> Host:
-    """What runs in this thread at this moment."""
-    if trio.lowlevel.in_trio_run():
+    """What runs in this thread at this moment. (Where trio is a guest of asyncio, both have their moments.)"""
+    if trio.lowlevel.in_trio_task():
         return "trio"
     asyncio = sys.modules.get("asyncio")  # nobody is inside of it before somebody has imported it
     if asyncio is not None and asyncio._get_running_loop() is not None:

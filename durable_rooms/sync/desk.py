@@ -1,12 +1,9 @@
 """Where outcomes come out for plain threads: each waits on a lock of its own, which its outcome opens."""
 
-import asyncio
 import sys
 from _thread import LockType, allocate_lock
 
-import trio
-
-from actors.host import wrong_door
+from actors.host import host, wrong_door
 from durable_rooms.border.crossing import Item
 
 FOR_EVER = -1.0
@@ -15,7 +12,8 @@ FOR_EVER = -1.0
 class Desk:
     def waiter(self, what: str) -> LockType:
         """Raises WrongDoor in an event loop's thread, which would stand still. But a notebook's cells block its loop anyway."""
-        if trio.lowlevel.in_trio_run() or (asyncio._get_running_loop() is not None and "ipykernel" not in sys.modules):
+        here = host()
+        if here == "trio" or (here == "asyncio" and "ipykernel" not in sys.modules):
             raise wrong_door(what, "plain")
         waiter = allocate_lock()
         waiter.acquire()
