@@ -46,7 +46,7 @@ def call_command(
             as_json=as_json,
         )
     except Lost as error:
-        return failed(str(error), FAILED, room, ran="unknown", as_json=as_json)
+        return failed(str(error), FAILED, room, ran=error.ran, as_json=as_json)
     except (DiskUnfit, DiskFailed, OSError) as error:
         return failed(str(error), FAILED, room, as_json=as_json)
     return told(request, reply, through, as_json=as_json)

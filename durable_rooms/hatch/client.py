@@ -3,31 +3,63 @@
 import socket
 from pathlib import Path
 
+from actors.errors import Ran
 from durable_rooms.hatch.place import address
-from durable_rooms.hatch.wire import HEAD, REPLY_BYTES_MAX, Reply, Request, length_of, reply_of, request_bytes
+from durable_rooms.hatch.wire import GREETING, HEAD, REPLY_BYTES_MAX, Garbled, Reply, Request, length_of, reply_of, request_bytes
+
+GREETING_SECONDS_MAX = 5.0  # a loop that stands still, or a socket that a forked child holds open, greets nobody
 
 
 class Lost(Exception):
-    """The process ended before it replied: the outcome is unknown."""
+    """There is no reply; `ran` is "no" or "unknown"."""
+
+    def __init__(self, message: str, ran: Ran) -> None:
+        super().__init__(message)
+        self.ran = ran
 
 
 def call_running(data: Path, request: Request) -> Reply | None:
     """None: no process listens there.
 
     Raises:
-      Lost: it went away in the middle. Garbled: it is of another version. PermissionError: it is another user's.
+      Lost: it does not answer, or went away in the middle. PermissionError: it is another user's.
     """
+    content = request_bytes(request)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        stream.settimeout(GREETING_SECONDS_MAX)
         try:
             with address(data) as where:
                 stream.connect(where)
         except (ConnectionRefusedError, FileNotFoundError):
             return None
+        except TimeoutError as error:
+            raise Lost(f"the process on {data} does not answer: too many wait for it. Nothing ran.", "no") from error
+        _be_greeted(stream, data)
+        stream.settimeout(None)
         try:
-            stream.sendall(request_bytes(request))
-            return reply_of(_read(stream, length_of(_read(stream, HEAD.size), REPLY_BYTES_MAX)))
+            stream.sendall(content)
         except ConnectionError as error:
-            raise Lost(f"the process went away before it replied ({error}); read before you repeat the call") from error
+            raise Lost(f"the process on {data} did not take the request ({error}). Nothing ran.", "no") from error
+        try:
+            return reply_of(_read(stream, length_of(_read(stream, HEAD.size), REPLY_BYTES_MAX)))
+        except (ConnectionError, Garbled) as error:
+            raise Lost(f"the process on {data} gave no reply ({error}). Read before you repeat the call.", "unknown") from error
+
+
+def _be_greeted(stream: socket.socket, data: Path) -> None:
+    """Raises Lost."""
+    try:
+        said = _read(stream, len(GREETING))
+    except TimeoutError as error:
+        raise Lost(
+            f"the process on {data} did not answer within {GREETING_SECONDS_MAX:g} s. Nothing ran. Its loop stands still, or it "
+            f"has ended and a child that it forked holds its socket; `durable-rooms status {data}` may tell.",
+            "no",
+        ) from error
+    except ConnectionError as error:
+        raise Lost(f"the process on {data} turned the call away ({error}). Nothing ran.", "no") from error
+    if said != GREETING:
+        raise Lost(f"the process on {data} is of another version ({said!r}). Nothing ran.", "no")
 
 
 def _read(stream: socket.socket, size: int) -> bytes:

@@ -11,10 +11,11 @@ import trio
 
 from actors.runtime import Runtime
 from durable_rooms.hatch.place import SOCKET, address
-from durable_rooms.hatch.wire import HEAD, HEAD_ROOM, Garbled, Reply, ask, length_of, reply_bytes, request_of
+from durable_rooms.hatch.wire import GREETING, HEAD, HEAD_ROOM, Garbled, Reply, ask, length_of, reply_bytes, request_of
 
 CONNECTIONS_MAX = 64  # at once; people at shells. More wait in the system's queue
 REQUEST_SECONDS_MAX = 10.0  # for a request to arrive: a client that says nothing holds no place for ever
+ACCEPT_AGAIN_SECONDS = 0.1
 OWNER_ONLY = 0o600
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
@@ -41,8 +42,7 @@ class Hatch:
                 async with trio.open_nursery() as nursery:
                     while True:
                         await self._places.acquire_on_behalf_of(place := object())
-                        stranger, _ = await listener.accept()
-                        nursery.start_soon(self._serve, stranger, place)
+                        nursery.start_soon(self._serve, await _accepted(listener), place)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(self._data / SOCKET)
@@ -50,16 +50,16 @@ class Hatch:
     async def _serve(self, stranger: trio.socket.SocketType, place: object) -> None:
         try:
             async with trio.SocketStream(stranger) as stream:
-                if not _is_ours(stranger):
-                    return
-                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                    await self._answer(stream)
+                with suppress(trio.BrokenResourceError):
+                    if _is_ours(stranger):
+                        await self._answer(stream)
         finally:
             self._places.release_on_behalf_of(place)
 
     async def _answer(self, stream: trio.SocketStream) -> None:
         try:
             with trio.fail_after(REQUEST_SECONDS_MAX):
+                await stream.send_all(GREETING)
                 most = self._runtime.limits.call_bytes_max + HEAD_ROOM
                 head = await _read(stream, HEAD.size)
                 request = request_of(await _read(stream, length_of(head, most)))
@@ -68,11 +68,22 @@ class Hatch:
         except Garbled as error:
             await stream.send_all(reply_bytes(Reply(error="Garbled", message=f"{error}. Nothing ran.", ran="no")))
             return
+        replies: list[Reply] = []  # none for a client who has gone
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_until_gone, stream, nursery.cancel_scope)
-            reply = await ask(self._runtime, request)
-            await stream.send_all(reply_bytes(reply))
+            replies.append(await ask(self._runtime, request))
             nursery.cancel_scope.cancel()
+        for reply in replies:
+            await stream.send_all(reply_bytes(reply))
+
+
+async def _accepted(listener: trio.socket.SocketType) -> trio.socket.SocketType:
+    """The next connection. Without descriptors it waits in the system's queue: rooms need them more."""
+    while True:
+        try:
+            return (await listener.accept())[0]
+        except OSError:
+            await trio.sleep(ACCEPT_AGAIN_SECONDS)
 
 
 async def _until_gone(stream: trio.SocketStream, call: trio.CancelScope) -> None:

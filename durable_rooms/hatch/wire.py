@@ -1,5 +1,7 @@
-"""Requests and replies: one msgpack value each way, its length in four bytes before it.
+"""Requests and replies: one msgpack value each way, its length in four bytes before it. Before both, the server greets: a client
+sends nothing to one that does not answer.
 
+greeting b"durable-rooms 1\\n"
 request  [1, "Class/id", method, [args…], {named}]
 reply    [1, "value", value, seq]   or   [1, "error", type, message, ran]
 """
@@ -16,6 +18,7 @@ from actors.names import RoomName
 from actors.runtime import Runtime
 
 VERSION = 1
+GREETING = b"durable-rooms %d\n" % VERSION
 HEAD = struct.Struct(">I")
 HEAD_ROOM = 8_192  # bytes of a request beside its arguments: room, method, names
 REPLY_BYTES_MAX = 1 << 30  # that a client takes; the runtime's own result_bytes_max is far below

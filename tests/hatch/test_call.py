@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -14,7 +15,7 @@ from durable_rooms import SQLiteReplica
 from durable_rooms.hatch.client import Lost, call_running
 from durable_rooms.hatch.place import SOCKET
 from durable_rooms.hatch.server import _is_ours
-from durable_rooms.hatch.wire import HEAD, Garbled, Request, reply_of, request_bytes, request_of
+from durable_rooms.hatch.wire import GREETING, HEAD, Garbled, Request, reply_of, request_bytes, request_of
 from durable_rooms.sync import open_runtime
 from durable_rooms.verify import verify
 from tests.cli.running import command
@@ -106,8 +107,9 @@ def test_another_user_is_turned_away_but_not_root():
 
 def test_whoever_is_turned_away_calls_nothing(runtime, tmp_path, monkeypatch):
     monkeypatch.setattr("durable_rooms.hatch.server._is_ours", lambda stranger: False)
-    with pytest.raises(Lost):
+    with pytest.raises(Lost, match="turned the call away") as caught:
         call_running(tmp_path, request("post", "no"))
+    assert caught.value.ran == "no"
     assert runtime.room(ChatRoom, "general").bodies() == []
 
 
@@ -141,11 +143,11 @@ def test_a_client_that_goes_before_its_call_began_leaves_it_unrun(runtime, tmp_p
     room = runtime.room(ChatRoom, "general")
     there, go = gate("alone")
     with socket.socket(socket.AF_UNIX) as first:
-        first.connect(str(tmp_path / SOCKET))
+        greeted(first, tmp_path)
         first.sendall(request_bytes(request("alone", "alone")))
         assert there.wait(30)
         with socket.socket(socket.AF_UNIX) as second:
-            second.connect(str(tmp_path / SOCKET))
+            greeted(second, tmp_path)
             second.sendall(request_bytes(request("post", "never")))
             while runtime.status().calls_waiting == 0:
                 pass
@@ -156,10 +158,46 @@ def test_a_client_that_goes_before_its_call_began_leaves_it_unrun(runtime, tmp_p
     assert room.bodies() == []
 
 
+def test_a_client_that_goes_while_its_call_runs_harms_nobody(runtime, tmp_path):
+    started_there, go = gate("gone")
+    for _ in range(3):
+        started_there.clear()
+        with socket.socket(socket.AF_UNIX) as stream:
+            greeted(stream, tmp_path)
+            stream.sendall(request_bytes(request("held_up", "gone")))
+            assert started_there.wait(30)
+        go.set()  # its reply finds nobody
+        assert runtime.room(ChatRoom, "general").ping() == "pong"
+        go.clear()
+    reply = call_running(tmp_path, request("ping"))
+    assert reply is not None
+    assert reply.value == "pong"
+
+
+def test_a_process_that_stands_still_is_told_and_nothing_runs(runtime, tmp_path, monkeypatch):
+    monkeypatch.setattr("durable_rooms.hatch.client.GREETING_SECONDS_MAX", 0.05)
+    room = runtime.room(ChatRoom, "general")
+    blocks, unblock = gate("still")
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(room.held_up, "still")
+        assert blocks.wait(30)
+        with pytest.raises(Lost, match="did not answer") as caught:
+            call_running(tmp_path, request("post", "no"))
+        assert caught.value.ran == "no"
+        unblock.set()
+        held.result(30)
+    assert room.bodies() == []
+
+
+def greeted(stream, data):
+    stream.connect(str(data / SOCKET))
+    assert stream.recv(len(GREETING), socket.MSG_WAITALL) == GREETING
+
+
 def answered(data, request):
     """What the server says, to the end; nothing if it closes first."""
     with socket.socket(socket.AF_UNIX) as stream:
-        stream.connect(str(data / SOCKET))
+        greeted(stream, data)
         stream.sendall(request)
         said = b""
         with suppress(ConnectionResetError):
