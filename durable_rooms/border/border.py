@@ -23,7 +23,7 @@ FORKED = (
 class Border:
     def __init__(self) -> None:
         self.runtime: Runtime
-        self.nursery: trio.Nursery
+        self.nursery: trio.Nursery | None = None
         self.under_way: set[Item] = set()
         self.over = ""  # why nothing crosses any more
         self._inbox: deque[Item] = deque()

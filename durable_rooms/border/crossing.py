@@ -37,17 +37,18 @@ class Crew(Protocol):
     """What an item finds in the runtime's thread."""
 
     runtime: Runtime
-    nursery: trio.Nursery
+    nursery: trio.Nursery | None  # for jobs; None once the runtime stops
     under_way: set[Item]
 
 
 class Crossing(Envelope):
-    __slots__ = ("crew", "desk", "name", "waiter")
+    __slots__ = ("crew", "desk", "name", "out", "waiter")
 
     name: RoomName
     desk: Desk
     waiter: Any
     crew: Crew | None  # once it is under way
+    out: bool  # its outcome is known
 
     def to(self, name: RoomName, desk: Desk, waiter: Any) -> None:
         """Where it goes, and where its outcome comes out. Once, before it is sent."""
@@ -55,6 +56,7 @@ class Crossing(Envelope):
         self.desk = desk
         self.waiter = waiter
         self.crew = None
+        self.out = False
 
     def begin(self, crew: Crew) -> None:
         if self.abandoned:
@@ -69,7 +71,10 @@ class Crossing(Envelope):
             self.release()
 
     def release(self) -> None:
-        """Let the noted outcome out to the caller."""
+        """Let the noted outcome out to the caller; once, as a task is woken once."""
+        if self.out:
+            return
+        self.out = True
         if self.crew is not None:
             self.crew.under_way.discard(self)
         if not self.abandoned:

@@ -66,10 +66,13 @@ class Engine:
     async def _live(self) -> None:
         async with self._opener() as runtime, trio.open_nursery() as nursery:
             self.border.open(runtime, nursery)
-            if not self._stopping:
-                self._ready()
-                nursery.start_soon(self._watch_host)
-                await self._stop.wait()
+            try:
+                if not self._stopping:
+                    self._ready()
+                    nursery.start_soon(self._watch_host)
+                    await self._stop.wait()
+            finally:
+                self.border.nursery = None  # before it closes: while calls drain, others may come with jobs
             nursery.cancel_scope.cancel()
 
     async def _watch_host(self) -> None:

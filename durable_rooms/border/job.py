@@ -11,6 +11,8 @@ from durable_rooms.runtime import Runtime
 
 T = TypeVar("T")
 
+STOPPING = "the runtime is stopping"
+
 
 class Job(Generic[T]):
     def __init__(self, work: Callable[[Runtime], Awaitable[T]], desk: Desk, waiter: Any) -> None:
@@ -26,14 +28,20 @@ class Job(Generic[T]):
         if self.abandoned:
             self._scope.cancel()
             return
+        if crew.nursery is None:
+            self.turn_away(STOPPING)
+            return
         crew.under_way.add(self)
         crew.nursery.start_soon(self._run, crew)
 
     async def _run(self, crew: Crew) -> None:
-        """Cancelled by the runtime's end it stays under way, and is turned away with all that are."""
         try:
             with self._scope:
                 self._value = await self._work(crew.runtime)
+        except trio.Cancelled:  # not by its own scope, which keeps that to itself
+            crew.under_way.discard(self)
+            self.turn_away(STOPPING)
+            raise
         except Exception as error:
             self.error = error
         crew.under_way.discard(self)

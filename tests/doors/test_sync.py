@@ -148,6 +148,31 @@ def test_the_end_of_the_body_drains_calls_of_other_threads_and_refuses_later_one
         runtime.status()
 
 
+def test_whoever_comes_while_it_drains_is_refused_and_the_drain_goes_on(tmp_path):
+    started, opened = gate("long drain")
+    with ThreadPoolExecutor(2) as pool:
+        opening = open_runtime(tmp_path, [ChatRoom])
+        runtime = opening.__enter__()
+        room = runtime.room(ChatRoom, "general")
+        under_way = pool.submit(room.wait_for, "long drain")
+        assert started.wait(30)
+        closing = pool.submit(opening.__exit__, None, None, None)
+        while True:  # until the stop has been seen
+            try:
+                runtime.status()
+            except RuntimeClosed:
+                break
+        for late in (runtime.status, runtime.replicated, room.ping):
+            with pytest.raises(RuntimeClosed):
+                late()
+        assert not closing.done()
+        opened.set()
+        assert under_way.result(30) == "long drain"
+        assert closing.result(30) is None
+    with open_runtime(tmp_path, [ChatRoom]) as runtime:
+        assert runtime.room(ChatRoom, "general").bodies() == ["waited for long drain"]
+
+
 def test_a_directory_in_use_is_refused_and_nothing_is_left(tmp_path):
     with open_runtime(tmp_path, [ChatRoom]), pytest.raises(DataDirInUse), open_runtime(tmp_path, [ChatRoom]):
         raise AssertionError("opened twice")
