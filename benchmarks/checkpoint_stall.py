@@ -19,7 +19,7 @@ from typing import TypeVar
 import trio
 
 from actors.doors import Doors
-from actors.storage import checkpoint
+from actors.storage import run_checkpoint
 from actors.threads import WorkerThreads
 from benchmarks import workload
 from benchmarks.callers import Load, open_loop
@@ -52,7 +52,7 @@ class CountingThreads(WorkerThreads):
         self.passes = 0
 
     async def run(self, job: Callable[..., T], *args: object) -> T:
-        if job is checkpoint:
+        if job is run_checkpoint:
             self.passes += 1
         return await super().run(job, *args)
 
