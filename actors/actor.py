@@ -89,8 +89,8 @@ class Actor:
             return self._surroundings
         except AttributeError:
             raise StatementRefused(
-                f"this {type(self).__name__} is not in a room (in __init__ it is not yet): use runtime.room(…), or "
-                "durable_rooms.testing.bare(…) in a test"
+                f"this {type(self).__name__} is not in a room (in __init__ not yet, and not any more once the room has left memory): "
+                "use runtime.room(…), or durable_rooms.testing.bare(…) in a test"
             ) from None
 
 

@@ -149,6 +149,8 @@ class Seat:
                     break  # the next opening tells its callers
                 activation = await self._serve(actor, storage)
             await self._close(activation)
+            if not activation.pins:  # of a broken one: a follower that waited has yet to see it
+                activation.end()
         except BaseException:  # the runtime has failed: let go of the file as after a crash
             storage.abandon()
             raise

@@ -68,6 +68,10 @@ class Transaction:
         self.statement_seconds_max = seconds
         Deadline(self, stopwatch).install()
 
+    def end(self) -> None:
+        """Its connection is closed for good: cut its circle."""
+        del self.sql, self._execute
+
     @property
     def schema(self) -> RoomSchema:
         return self.known.schema

@@ -41,16 +41,20 @@ def explain(make: Callable[[], Any], known: Sequence[Call], unknown: Sequence[Ca
     _refuse_going_back(ordered)
     numbers = tuple(call.number for call in ordered)
     open_numbers = {call.number for call in unknown}
+    starts: list[tuple[int, Any, frozenset[int]]] = [(0, make(), frozenset())]
     for end in range(len(numbers), 0, -1):
         found = before.runs.get(numbers[:end])
         if found is not None and found[1] <= open_numbers:
-            search = _Search(ordered, unknown, before)
-            if search.run(end, copied(found[0]), found[1]):
+            starts.insert(0, (end, *found))  # in vain where an open call has to stand earlier
+            break
+    words = ""
+    for in_order in (True, False):  # eight open posts have 256 choices in the order they were called, and 110,000 in any
+        for end, model, used in starts:
+            search = _Search(ordered, unknown, before, in_order)
+            if search.run(end, copied(model), used):
                 return
-            break  # an open call may have to stand earlier
-    search = _Search(ordered, unknown, before)
-    if not search.run(0, make(), frozenset()):
-        raise Unexplained(search.words())
+            words = search.words()
+    raise Unexplained(words)
 
 
 def _refuse_going_back(ordered: Sequence[Call]) -> None:
@@ -67,9 +71,10 @@ def _refuse_going_back(ordered: Sequence[Call]) -> None:
 
 
 class _Search:
-    def __init__(self, known: Sequence[Call], unknown: Sequence[Call], notes: Explained) -> None:
+    def __init__(self, known: Sequence[Call], unknown: Sequence[Call], notes: Explained, in_order: bool = False) -> None:
         self.known = list(known)
         self.unknown = unknown
+        self.in_order = in_order  # open calls only in the order in which they were called
         self.notes = notes
         self.tries = 0
         self.farthest = -1
@@ -111,9 +116,11 @@ class _Search:
         last = place + len(group)
         end = min([*map(_end, group), *self.first_ends[last : last + 1]])
         for call in self.unknown:  # it may have run before a known one, even before one that fits without it
-            if call.number not in used and (call.life, call.invoked) <= end:
+            too_late = self.in_order and call.number < max(used, default=0)
+            if call.number not in used and (call.life, call.invoked) <= end and not too_late:
                 after, _ = self._apply(model, call)
-                yield place, after, used | {call.number}
+                if state_of(after) != state_of(model):  # what changes nothing needs no place
+                    yield place, after, used | {call.number}
         self.dead.add(key or (place, left, used, state_of(model)))
 
     def _group(self, place: int) -> list[Call]:

@@ -1,13 +1,16 @@
 """A closed room costs no memory: what it leaves behind goes back to the system now and then."""
 
+import gc
 from random import Random
 
 import pytest
 import trio
 
 from actors import Doors, InlineThreads, Limits
+from actors.activation import Activation
 from actors.memory import PERIOD_SECONDS, ROOMS_MIN
 from durable_rooms.runtime import open_with_doors
+from replication import SQLiteReplica
 from tests.rooms.chat import ChatRoom
 
 
@@ -21,3 +24,24 @@ async def test_memory_goes_back_once_after_many_rooms_have_left_and_not_for_a_fe
             await runtime.room(ChatRoom, str(number)).ping()
         await trio.sleep(3 * PERIOD_SECONDS)
     assert len(given) == times
+
+
+async def test_a_room_that_has_left_is_freed_without_the_garbage_collector(tmp_path, autojump_clock) -> None:
+    """A full collection looks at every object of the process with the loop standing still: 200 ms where 3,400 rooms are open."""
+
+    def in_memory() -> int:
+        return sum(isinstance(thing, Activation | ChatRoom) for thing in gc.get_objects())
+
+    limits = Limits(open_rooms_max=8)
+    gc.collect()
+    gc.disable()
+    try:
+        doors = Doors(threads=InlineThreads(), random=Random(0))
+        async with open_with_doors(tmp_path, [ChatRoom], replicas=[SQLiteReplica()], limits=limits, doors=doors) as runtime:
+            for number in range(64):
+                await runtime.room(ChatRoom, str(number)).post("hello")
+            assert in_memory() <= 2 * (8 + 1)
+            await trio.sleep(2 * limits.idle_seconds_max)
+            assert in_memory() == 0
+    finally:
+        gc.enable()
