@@ -12,8 +12,8 @@ help:  ## this list
 demo: $(VENV)/demo.stamp  ## post a chat, kill the server, prove that nothing was lost; ARGS="--log FOLDER" replays IRC logs
 	@$(BIN)/durable-rooms demo $(ARGS)
 
-test: $(VENV)/dev.stamp  ## the tests that run in seconds; ARGS="-k name" picks some
-	@$(BIN)/python -m pytest -q $(ARGS)
+test: $(VENV)/dev.stamp  ## the tests, on all processors; ARGS="-k name" picks some
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/dev.stamp  ## only the long ones
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)

@@ -282,8 +282,8 @@ class Activation:
     def end(self) -> None:
         """Nobody needs it any more: cut its circles, so that it is freed at once.
 
-        What is left to the garbage collector waits for a full collection, which looks at every object of the process while the loop
-        stands still: 200 ms with 3,400 open rooms, every few seconds where rooms come and go.
+        What is left to the garbage collector waits for a full collection, which looks at every object of the process while the
+        loop stands still: 200 ms with 3,400 open rooms, every few seconds where rooms come and go.
         """
         del self._actor._surroundings  # pyright: ignore[reportPrivateUsage] - the hand that put it in
         del self._actor, self._turns, self._slices, self.upkeep

@@ -89,7 +89,7 @@ class Actor:
             return self._surroundings
         except AttributeError:
             raise StatementRefused(
-                f"this {type(self).__name__} is not in a room (in __init__ not yet, and not any more once the room has left memory): "
+                f"this {type(self).__name__} is not in a room (in __init__ not yet; not any more once the room has left memory): "
                 "use runtime.room(…), or durable_rooms.testing.bare(…) in a test"
             ) from None
 
