@@ -8,18 +8,16 @@ import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import apsw
 
 from actors import Disk, RoomName, RoomUnfit
+from actors.runtime import Runtime
 from actors.sql import internal
 from actors.sqltext import quoted
 from durable_rooms.verify.files import BUSY_SECONDS, FileMoved, footprint, held_still, wal_of
-
-if TYPE_CHECKING:
-    from durable_rooms.runtime import Runtime
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # of file systems without hard links
 
@@ -36,7 +34,7 @@ class Dumped:
     rows: dict[str, int]
 
 
-async def dump_open(runtime: "Runtime", name: RoomName, path: Path) -> Dumped:
+async def dump_open(runtime: Runtime, name: RoomName, path: Path) -> Dumped:
     """Dump a room of this process, opening it if need be. Its checkpoint and its close wait for the copying, its calls do not."""
     disk, run = runtime.doors.disk, runtime.doors.threads.run
     target = Target(path)
