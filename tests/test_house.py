@@ -27,10 +27,11 @@ def dotted(path: Path) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """What a module imports when it is imported, as dotted names."""
+    """What a module imports when it is imported, or names for the type checker alone, as dotted names."""
     found: set[str] = set()
     tree = ast.parse(path.read_text())
-    for node in tree.body:
+    nested = [inner for node in tree.body if isinstance(node, ast.If) for inner in node.body]
+    for node in [*tree.body, *nested]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

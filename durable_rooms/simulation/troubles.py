@@ -6,25 +6,40 @@ Faults of single disk operations are in `faults`. Each trouble is a coroutine of
 import errno
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import apsw
 import trio
 
-from durable_rooms.simulation.disk import FREE_BYTES
+from actors.names import RoomName
+from durable_rooms.runtime import Runtime
+from durable_rooms.simulation.disk import FREE_BYTES, SimulatedDisk
 from durable_rooms.simulation.faults import Fault
-from durable_rooms.simulation.threads import Slow
+from durable_rooms.simulation.threads import Slow, SteppedThreads
 
-if TYPE_CHECKING:
-    from durable_rooms.simulation.life import Life
 
-Trouble = Callable[["Life", Random], Awaitable[bool]]  # True if it struck; lasting ones are counted by what they have struck
+class Stage(Protocol):
+    """What troubles need of a life."""
+
+    runtime: Runtime
+    disk: SimulatedDisk
+    threads: SteppedThreads
+    clock_offset: float
+    lasting: list[Fault | Slow]
+    replica_copies: list[bytes]
+    visits: list[trio.CancelScope | None]
+
+    def rooms(self) -> list[RoomName]: ...
+    def met(self, name: str) -> None: ...
+
+
+Trouble = Callable[[Stage, Random], Awaitable[bool]]  # True if it struck; lasting ones are counted by what they have struck
 
 REPLICA = "replica.db"
 FULL_SECONDS, LOCKED_SECONDS, SLOW_SECONDS, HANGING_SECONDS = 3.0, 20.0, 30.0, 60.0
 
 
-async def rooms_close(life: "Life", chance: Random) -> bool:
+async def rooms_close(life: Stage, chance: Random) -> bool:
     """An idle room leaves memory at an awkward moment."""
     struck = False
     for name in life.rooms():
@@ -35,23 +50,23 @@ async def rooms_close(life: "Life", chance: Random) -> bool:
     return struck
 
 
-async def rooms_tidied(life: "Life", chance: Random) -> bool:
+async def rooms_tidied(life: Stage, chance: Random) -> bool:
     """What rooms left in their WALs is taken into the databases now."""
     await life.runtime.tidying.finish()
     return True
 
 
-async def clock_jumps(life: "Life", chance: Random) -> bool:
+async def clock_jumps(life: Stage, chance: Random) -> bool:
     life.clock_offset += chance.choice([-3_600.0, 86_400.0])
     return True
 
 
-async def syncs_are_slow(life: "Life", chance: Random) -> bool:
+async def syncs_are_slow(life: Stage, chance: Random) -> bool:
     await _slowed(life, Slow("sync began", "rooms/*", chance.uniform(0.05, 2.0), chance.randrange(1, 4), "slow syncs"))
     return False
 
 
-async def disk_is_full(life: "Life", chance: Random) -> bool:
+async def disk_is_full(life: Stage, chance: Random) -> bool:
     """Every write fails, and the free space says so."""
     short = chance.random() < 0.3
     fault = Fault("write", "*", code=errno.ENOSPC, times=float("inf"), short=short, name="disk full")
@@ -63,14 +78,14 @@ async def disk_is_full(life: "Life", chance: Random) -> bool:
     return False
 
 
-async def writeback_fails(life: "Life", chance: Random) -> bool:
+async def writeback_fails(life: Stage, chance: Random) -> bool:
     """The kernel could not write back by itself, and nobody has asked yet."""
     paths = [path for path in sorted(life.disk.world.names) if path.startswith("rooms/") and path.endswith((".db", "-wal"))]
     chance.shuffle(paths)
     return any(life.disk.writeback_fails(path, evict=chance.random() < 0.3) for path in paths)
 
 
-async def callers_leave(life: "Life", chance: Random) -> bool:
+async def callers_leave(life: Stage, chance: Random) -> bool:
     """A caller is cancelled: its request was closed."""
     scopes = [scope for scope in life.visits if scope is not None]
     if not scopes:
@@ -80,12 +95,12 @@ async def callers_leave(life: "Life", chance: Random) -> bool:
 
 
 # -- the replica ----------------------------------------------------------------------------------------------------------
-async def replica_hangs(life: "Life", chance: Random) -> bool:
+async def replica_hangs(life: Stage, chance: Random) -> bool:
     await _slowed(life, Slow("write", f"{REPLICA}*", HANGING_SECONDS, 1, "replica hangs"))
     return False
 
 
-async def replica_locked(life: "Life", chance: Random) -> bool:
+async def replica_locked(life: Stage, chance: Random) -> bool:
     """Another program holds the write lock."""
     if not (life.disk.root / REPLICA).exists():
         return False
@@ -104,11 +119,11 @@ async def replica_locked(life: "Life", chance: Random) -> bool:
     return False
 
 
-async def replica_deleted(life: "Life", chance: Random) -> bool:
+async def replica_deleted(life: Stage, chance: Random) -> bool:
     return _remove(life)
 
 
-async def replica_restored(life: "Life", chance: Random) -> bool:
+async def replica_restored(life: Stage, chance: Random) -> bool:
     """Somebody puts back the copy of an hour ago."""
     copies = life.replica_copies
     if not copies:
@@ -118,7 +133,7 @@ async def replica_restored(life: "Life", chance: Random) -> bool:
     return True
 
 
-async def replica_corrupt(life: "Life", chance: Random) -> bool:
+async def replica_corrupt(life: Stage, chance: Random) -> bool:
     """Garbage over its first sector. (Garbage inside a row is found by nobody but `verify`: SQLite keeps no checksums.)"""
     path = life.disk.root / REPLICA
     if not path.exists() or not path.stat().st_size:
@@ -127,14 +142,14 @@ async def replica_corrupt(life: "Life", chance: Random) -> bool:
     return True
 
 
-async def _slowed(life: "Life", slow: Slow) -> None:
+async def _slowed(life: Stage, slow: Slow) -> None:
     life.lasting.append(slow)
     life.threads.slow.append(slow)
     await trio.sleep(SLOW_SECONDS)
     life.threads.slow.remove(slow)
 
 
-def _remove(life: "Life") -> bool:
+def _remove(life: Stage) -> bool:
     removed = False
     for suffix in ("", "-wal", "-shm"):
         removed |= life.disk.remove(life.disk.root / f"{REPLICA}{suffix}")

@@ -2,24 +2,41 @@
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import apsw
 
-from durable_rooms.simulation.descriptors import Descriptor
-
-if TYPE_CHECKING:
-    from durable_rooms.simulation.disk import SimulatedDisk
+from durable_rooms.simulation.descriptors import Descriptor, Errors
+from durable_rooms.simulation.faults import Fault
 
 NAMED_WITH_FIRST_SYNC = ("-wal", "-journal")
 JULIAN_MILLISECONDS_1970 = 210_866_760_000_000
 
 
+class Ledger(Protocol):
+    """What SQLite's files need of the disk: where each operation is noted, and meets its fault."""
+
+    faults: list[Fault]
+    open_files: int
+    wall_clock: Callable[[], float]
+
+    def relative(self, path: str) -> str: ...
+    def node(self, path: str, *, new: bool = False, by: str = "ours") -> int: ...
+    def errors(self, node: int) -> Errors: ...
+    def note(
+        self, kind: str, path: str = "", *, by: str = "ours", node: int = 0, offset: int = 0, data: bytes = b""
+    ) -> object: ...
+    def strike(self, kind: str, path: str, by: str = "ours") -> Fault | None: ...
+    def sync(self, kind: str, path: str, descriptor: Descriptor | None, by: str = "ours") -> int: ...
+    def unbind(self, path: str, by: str = "ours") -> None: ...
+
+
 class SimulatedVFS(apsw.VFS):
     """Of one disk."""
 
-    def __init__(self, disk: "SimulatedDisk", name: str) -> None:
+    def __init__(self, disk: Ledger, name: str) -> None:
         self.disk = disk
         self.name = name
         super().__init__(name, "")
@@ -61,7 +78,7 @@ class SimulatedConnection(apsw.Connection):
 class SimulatedFile(apsw.VFSFile):
     """A file that SQLite has open."""
 
-    def __init__(self, disk: "SimulatedDisk", name: Any, filename: str, flags: list[int]) -> None:
+    def __init__(self, disk: Ledger, name: Any, filename: str, flags: list[int]) -> None:
         self._disk = disk
         self._path = disk.relative(filename)
         existed = os.path.exists(filename)
