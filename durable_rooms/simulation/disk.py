@@ -298,6 +298,13 @@ class SimulatedDisk(Disk):
         path.write_bytes(content)
         self.note("write", name, node=node, data=content, by=by)
 
+    def put(self, path: Path, content: bytes) -> None:
+        """Somebody puts a file there, and syncs it: a copy that a power cut tore inside its rows would be found by nobody."""
+        self.overwrite(path, content, by="fault")
+        name, token = self.relative(path), self.token()
+        for kind in ("sync began", "sync returned"):
+            self.note(kind, name, by="fault", node=self.world.names[name], token=token)
+
     def scribble(self, path: Path, offset: int, content: bytes) -> None:
         """Somebody writes into the middle of a file."""
         name = self.relative(path)

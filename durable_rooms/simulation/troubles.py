@@ -129,7 +129,7 @@ async def replica_restored(life: Stage, chance: Random) -> bool:
     if not copies:
         return False
     _remove(life)
-    life.disk.overwrite(life.disk.root / REPLICA, chance.choice(copies), by="fault")
+    life.disk.put(life.disk.root / REPLICA, chance.choice(copies))
     return True
 
 
