@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from actors import Actor, DataDirInUse, DiskFailed, DiskUnfit, RoomIdInvalid
+from actors.codec import by_value
 from durable_rooms.cli.recover import parsed
 from durable_rooms.hatch.client import Lost, call_running
 from durable_rooms.hatch.direct import call_directory
@@ -20,6 +21,7 @@ from durable_rooms.verify import NotADataDirectory
 from durable_rooms.verify.words import shown
 
 RETURNED, FAILED, WRONG = 0, 1, 2
+RECURSION = 10_000  # frames; values nest 1,000 deep (actors/codec.py), and as much as crosses is printed, too
 USAGE = frozenset({"UnknownMethod", "BadArguments", "RoomIdInvalid"})  # errors of whoever typed the command
 
 
@@ -27,9 +29,11 @@ def call_command(
     data: Path, room: str, method: str, values: list[str], given: str | None, actors: list[str], *, as_json: bool
 ) -> int:
     """Returns the exit code."""
+    sys.setrecursionlimit(RECURSION)
     try:
         require(data)
-        request = Request(parsed(room), method, [value_of(text) for text in values], names_of(given))
+        args, by_name = by_value(([value_of(text) for text in values], names_of(given)))[0]
+        request = Request(parsed(room), method, args, by_name)
         reply = call_running(data, request)
         through = "process"
         if reply is None:
@@ -40,7 +44,7 @@ def call_command(
         return failed(str(error), WRONG, room, as_json=as_json)
     except DataDirInUse as error:
         return failed(
-            f"{error} It does not listen for calls: it has just started, or it is of another version",
+            f"{error} It does not listen for calls: it has just started, is stopping, or is of another version",
             FAILED,
             room,
             as_json=as_json,

@@ -36,13 +36,16 @@ def call_running(data: Path, request: Request) -> Reply | None:
             raise Lost(f"the process on {data} does not answer: too many wait for it. Nothing ran.", "no") from error
         _be_greeted(stream, data)
         stream.settimeout(None)
+        refused: ConnectionError | None = None
         try:
             stream.sendall(content)
         except ConnectionError as error:
-            raise Lost(f"the process on {data} did not take the request ({error}). Nothing ran.", "no") from error
+            refused = error  # why, it may have said
         try:
-            return reply_of(_read(stream, length_of(_read(stream, HEAD.size), REPLY_BYTES_MAX)))
+            return reply_of(_read(stream, length_of(_read(stream, HEAD.size), REPLY_BYTES_MAX, "REPLY_BYTES_MAX")))
         except (ConnectionError, Garbled) as error:
+            if refused is not None:
+                raise Lost(f"the process on {data} did not take the request ({refused}). Nothing ran.", "no") from error
             raise Lost(f"the process on {data} gave no reply ({error}). Read before you repeat the call.", "unknown") from error
 
 

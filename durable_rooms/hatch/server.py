@@ -44,15 +44,18 @@ class Hatch:
                         await self._places.acquire_on_behalf_of(place := object())
                         nursery.start_soon(self._serve, await _accepted(listener), place)
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 os.unlink(self._data / SOCKET)
 
     async def _serve(self, stranger: trio.socket.SocketType, place: object) -> None:
+        """One connection. Never raises: rooms must not stop for what came over it."""
         try:
             async with trio.SocketStream(stranger) as stream:
                 with suppress(trio.BrokenResourceError):
                     if _is_ours(stranger):
                         await self._answer(stream)
+        except Exception:
+            logger.exception("%s: a call through the local socket failed", self._data)
         finally:
             self._places.release_on_behalf_of(place)
 
@@ -62,7 +65,7 @@ class Hatch:
                 await stream.send_all(GREETING)
                 most = self._runtime.limits.call_bytes_max + HEAD_ROOM
                 head = await _read(stream, HEAD.size)
-                request = request_of(await _read(stream, length_of(head, most)))
+                request = request_of(await _read(stream, length_of(head, most, "call_bytes_max")))
         except trio.TooSlowError:
             return
         except Garbled as error:

@@ -63,8 +63,15 @@ async def ask(runtime: Runtime, request: Request) -> Reply:
         done = await room.ask(handlers.get(request.method).function, *request.args, **request.named)
     except Exception as error:
         ran = error.ran if isinstance(error, RoomsError) else "rolled back"
-        return Reply(error=type(error).__name__, message=str(error), ran=ran)
+        return Reply(error=type(error).__name__, message=_words(error), ran=ran)
     return Reply(done.value, done.seq)
+
+
+def _words(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception as another:  # whatever a class of the user's does there
+        return f"(what it says cannot be had: its text raised {type(another).__name__})"
 
 
 def request_bytes(request: Request) -> bytes:
@@ -102,11 +109,11 @@ def reply_of(content: bytes) -> Reply:
             raise Garbled("this is no reply; is the other side of another version?")
 
 
-def length_of(head: bytes, most: int) -> int:
-    """Raises Garbled."""
+def length_of(head: bytes, most: int, limit: str) -> int:
+    """Raises Garbled that names the limit."""
     (length,) = HEAD.unpack(head)
     if length > most:
-        raise Garbled(f"a message of {length:,} bytes; {most:,} are taken at most")
+        raise Garbled(f"a message of {length:,} bytes; {limit} allows {most:,}")
     return length
 
 
@@ -118,5 +125,5 @@ def _framed(message: list[Any]) -> bytes:
 def _message(content: bytes) -> Any:
     try:
         return _unpack(content, timestamp=3, strict_map_key=False)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:  # a list as a key, a time beyond all years
         raise Garbled(f"this is not msgpack: {error}") from error

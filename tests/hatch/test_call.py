@@ -215,8 +215,10 @@ def answered(data, request):
         HEAD.pack(1) + b"\xc1",
         request_bytes(request("ping"))[:-1],
         b"GET / HTTP/1.1\r\n\r\n",
+        HEAD.pack(3) + b"\x81\x90\xc0",
+        HEAD.pack(15) + b"\xc7\x0c\xff" + struct.pack(">Iq", 0, 2**62),
     ],
-    ids=["too long", "no msgpack list", "invalid", "cut off", "http"],
+    ids=["too long", "no msgpack list", "invalid", "cut off", "http", "a list as a key", "a time beyond all years"],
 )
 def test_garbage_is_answered_or_dropped_and_the_next_caller_served(garbage, runtime, tmp_path):
     said = answered(tmp_path, garbage)
