@@ -59,7 +59,11 @@ class Border:
         """
         if len(self._inbox) >= INBOX_ITEMS_MAX:
             raise Overloaded(f"{len(self._inbox)} calls wait at the border; INBOX_ITEMS_MAX is {INBOX_ITEMS_MAX}. Nothing ran.")
-        self._hand_over(item)
+        try:
+            self._hand_over(item)
+        except BaseException:  # Ctrl-C in a main thread that blocks: the caller leaves, and it may be on its way already
+            self.abandon(item)
+            raise
         if self.over:  # it ended between the caller's check and our append, and may not have seen this item
             self._turn_away_waiting()
 
@@ -78,7 +82,11 @@ class Border:
         self._inbox.append(item)
         if not self._told:
             self._told = True
-            self.tell(self._take)
+            try:
+                self.tell(self._take)
+            except BaseException:  # Ctrl-C in the middle of it: else nobody would ever tell again
+                self._told = False
+                raise
 
     # -- in the runtime's thread ------------------------------------------------------------------------------------------
     def _take(self) -> None:

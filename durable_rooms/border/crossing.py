@@ -1,5 +1,6 @@
 """A call that crosses the border: an envelope whose caller waits outside the runtime's thread."""
 
+import threading
 from typing import Any, Protocol
 
 import trio
@@ -98,7 +99,7 @@ class Crossing(Envelope):
 
 
 def checked(timeout: float | None) -> float | None:
-    """Raises ValueError."""
+    """None also for more than threads can wait, 292 years. Raises ValueError."""
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"a timeout is None or seconds from 0, not {timeout!r}")
-    return timeout
+    return timeout if timeout is None or timeout < threading.TIMEOUT_MAX else None

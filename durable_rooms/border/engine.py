@@ -59,7 +59,7 @@ class Engine:
             self.failure = error
         why = STOPPED if self.failure is None else f"the runtime has ended: {self.failure}".rstrip(".")
         self.border.close(why)
-        if self.failure is not None and not isinstance(self.failure, RoomsError):
+        if self.border.opened and self.failure is not None and not isinstance(self.failure, RoomsError):
             logger.error("the runtime's thread has ended", exc_info=self.failure)
         self._ended()
 

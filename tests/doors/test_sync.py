@@ -1,5 +1,6 @@
 """Rooms inside plain code and threads."""
 
+import math
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,32 @@ def test_a_call_within_its_timeout_answers(tmp_path):
         assert runtime.room(ChatRoom, "general").options(timeout=30).post("in time") == 1
 
 
+@pytest.mark.parametrize("timeout", [math.inf, 1e12], ids=["inf", "30,000 years"])
+def test_a_timeout_longer_than_threads_can_wait_is_none(timeout, tmp_path):
+    with open_runtime(tmp_path, [ChatRoom]) as runtime:
+        assert runtime.room(ChatRoom, "general").options(timeout=timeout).post("in time") == 1
+
+
+def test_ctrl_c_in_the_middle_of_a_wake_up_holds_no_later_call_up(tmp_path):
+    """A notebook, or whoever catches it, goes on with the same runtime."""
+
+    def interrupted(what):
+        border.tell = tell
+        raise KeyboardInterrupt
+
+    with open_runtime(tmp_path, [ChatRoom]) as runtime:
+        room = runtime.room(ChatRoom, "general").options(timeout=30)
+        room.ping()
+        border = runtime._border
+        tell = border.tell
+        for call in (lambda: room.post("never"), runtime.status):
+            border.tell = interrupted
+            with pytest.raises(KeyboardInterrupt):
+                call()
+            assert room.bodies() == []
+        assert border.under_way == set()
+
+
 def test_a_full_mailbox_refuses_across_the_border(tmp_path):
     started, opened = gate("full")
     with for_threads(tmp_path, limits=Limits(mailbox_calls_max=4)) as runtime, ThreadPoolExecutor(12) as pool:
@@ -176,6 +203,12 @@ def test_whoever_comes_while_it_drains_is_refused_and_the_drain_goes_on(tmp_path
 def test_a_directory_in_use_is_refused_and_nothing_is_left(tmp_path):
     with open_runtime(tmp_path, [ChatRoom]), pytest.raises(DataDirInUse), open_runtime(tmp_path, [ChatRoom]):
         raise AssertionError("opened twice")
+
+
+def test_arguments_that_cannot_be_are_raised_and_not_logged_as_well(tmp_path, caplog):
+    with pytest.raises(ValueError, match="at least one actor class"), open_runtime(tmp_path, []):
+        raise AssertionError("opened")
+    assert not caplog.records
 
 
 def test_an_exception_of_the_body_leaves_it_as_it_is(tmp_path):
