@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import apsw
+import trio
 
 from actors import Disk, RoomName, RoomUnfit
 from actors.runtime import Runtime
@@ -46,7 +47,8 @@ async def dump_open(runtime: Runtime, name: RoomName, path: Path) -> Dumped:
             await activation.commit_now().durable()  # what was read may not have been (rule 2)
         return await run(target.finish, name, disk)
     finally:
-        await run(target.clear)
+        with trio.CancelScope(shield=True):  # who asked may have left
+            await run(target.clear)
 
 
 def _copy_open(disk: Disk, source: Path, aside: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from actors import Disk, RoomName
-from durable_rooms import Actor, RoomQuarantined, RoomUnfit, RuntimeClosed
+from durable_rooms import Actor, RoomQuarantined, RoomUnfit, RuntimeClosed, dumping
 from durable_rooms.dumping import dump_beside
 from durable_rooms.testing import open_test_runtime
 from tests.cli.running import command, service
@@ -126,6 +126,24 @@ async def test_a_dump_that_cannot_be_made_durable_leaves_no_file(tmp_path: Path,
         with pytest.raises(OSError, match="No space"):
             await runtime.dump(room, tmp_path / "r.db")
         monkeypatch.undo()
+    assert only(tmp_path, "data")
+
+
+async def test_a_dump_that_is_cancelled_leaves_no_file(tmp_path: Path, autojump_clock, monkeypatch) -> None:
+    copy = dumping._copy_open
+
+    def copy_and_cancel(*place: Any) -> None:
+        copy(*place)
+        whoever_asks.cancel()
+
+    monkeypatch.setattr(dumping, "_copy_open", copy_and_cancel)
+    async with open_test_runtime(Ledger, path=tmp_path / "data") as runtime:
+        room = runtime.room(Ledger, "r")
+        await room.add()
+        with trio.CancelScope() as whoever_asks:
+            await runtime.dump(room, tmp_path / "r.db")
+        assert whoever_asks.cancelled_caught
+        assert await room.add() == 2
     assert only(tmp_path, "data")
 
 
