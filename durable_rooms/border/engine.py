@@ -21,7 +21,7 @@ Opener = Callable[[], AbstractAsyncContextManager[Runtime]]
 
 
 class EngineThread(threading.Thread):
-    """Not a daemon: at the process's end Python waits for it, and rooms are closed in order."""
+    """Not a daemon, whoever starts it: at the process's end Python waits for it, and rooms are closed in order."""
 
 
 class Engine:
@@ -38,7 +38,7 @@ class Engine:
         self._loop_closed = loop_closed
         self._stopping = False
         self._stop = trio.Event()
-        self._thread = EngineThread(target=self._run, name="durable-rooms runtime")
+        self._thread = EngineThread(target=self._run, name="durable-rooms runtime", daemon=False)
 
     def start(self) -> None:
         self._thread.start()

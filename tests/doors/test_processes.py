@@ -133,8 +133,18 @@ async def main():
     await runtime.room(ChatRoom, "general").post("hello")
 asyncio.run(main())
 """,
+        """
+def server():
+    runtime = durable_rooms.sync.open_runtime(data, [ChatRoom]).__enter__()
+    runtime.room(ChatRoom, "general").post("hello")
+    posted.set()
+    threading.Event().wait()
+posted = threading.Event()
+threading.Thread(target=server, daemon=True).start()
+assert posted.wait(30)
+""",
     ],
-    ids=["sync", "asyncio"],
+    ids=["sync", "asyncio", "opened in a daemon thread"],
 )
 def test_a_process_that_ends_without_closing_drains_all_the_same(script, tmp_path):
     run(script, tmp_path)
