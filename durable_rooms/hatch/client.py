@@ -2,12 +2,14 @@
 
 import socket
 from pathlib import Path
+from time import monotonic, sleep
 
 from actors.errors import Ran
 from durable_rooms.hatch.place import address
 from durable_rooms.hatch.wire import GREETING, HEAD, REPLY_BYTES_MAX, Garbled, Reply, Request, length_of, reply_of, request_bytes
 
 GREETING_SECONDS_MAX = 5.0  # a loop that stands still, or a socket that a forked child holds open, greets nobody
+QUEUE_AGAIN_SECONDS = 0.02
 
 
 class Lost(Exception):
@@ -28,8 +30,7 @@ def call_running(data: Path, request: Request) -> Reply | None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         stream.settimeout(GREETING_SECONDS_MAX)
         try:
-            with address(data) as where:
-                stream.connect(where)
+            _connect(stream, data)
         except (ConnectionRefusedError, FileNotFoundError):
             return None
         except TimeoutError as error:
@@ -47,6 +48,20 @@ def call_running(data: Path, request: Request) -> Reply | None:
             if refused is not None:
                 raise Lost(f"the process on {data} did not take the request ({refused}). Nothing ran.", "no") from error
             raise Lost(f"the process on {data} gave no reply ({error}). Read before you repeat the call.", "unknown") from error
+
+
+def _connect(stream: socket.socket, data: Path) -> None:
+    """Raises TimeoutError. Linux does not wait for a place in a full queue where a timeout is set."""
+    until = monotonic() + GREETING_SECONDS_MAX
+    while True:
+        try:
+            with address(data) as where:
+                stream.connect(where)
+            return
+        except BlockingIOError:
+            if monotonic() >= until:
+                raise TimeoutError from None
+            sleep(QUEUE_AGAIN_SECONDS)
 
 
 def _be_greeted(stream: socket.socket, data: Path) -> None:
