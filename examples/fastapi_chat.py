@@ -28,7 +28,7 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         yield
 
 
-def room(room_id: str, request: Request) -> Room[ChatRoom]:
+async def room(room_id: str, request: Request) -> Room[ChatRoom]:  # async: a plain def would cost FastAPI a thread hop
     return request.app.state.runtime.room(ChatRoom, room_id)
 
 
