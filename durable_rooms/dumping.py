@@ -7,6 +7,7 @@ import errno
 import os
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from actors.sqltext import quoted
 from durable_rooms.verify.files import BUSY_SECONDS, FileMoved, footprint, held_still, wal_of
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # of file systems without hard links
+_numbers = count(1)  # of dumps: several to one place at once must not take each other's copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Target:
     def __init__(self, path: Path) -> None:
         """Raises FileExistsError, NotADirectoryError."""
         self.path = path.absolute()
-        self.aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.dumping")
+        self.aside = self.path.with_name(f"{self.path.name}.{os.getpid()}-{next(_numbers)}.dumping")
         if not self.path.parent.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "there is no such directory", str(self.path.parent))
         if os.path.lexists(self.path):

@@ -129,6 +129,25 @@ async def test_a_dump_that_cannot_be_made_durable_leaves_no_file(tmp_path: Path,
     assert only(tmp_path, "data")
 
 
+async def test_of_dumps_to_one_place_at_once_one_is_made_and_the_others_find_it(tmp_path: Path, autojump_clock) -> None:
+    outcomes: list[str] = []
+
+    async def dump() -> None:
+        try:
+            outcomes.append((await runtime.dump(room, tmp_path / "r.db")).room)
+        except FileExistsError:
+            outcomes.append("found")
+
+    async with open_test_runtime(Ledger, path=tmp_path / "data") as runtime:
+        room = runtime.room(Ledger, "r")
+        await room.add()
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(dump)
+    assert sorted(outcomes) == ["Ledger/r", "found", "found", "found"]
+    assert only(tmp_path, "data", "r.db")
+
+
 async def test_a_dump_that_is_cancelled_leaves_no_file(tmp_path: Path, autojump_clock, monkeypatch) -> None:
     copy = dumping._copy_open
 
