@@ -12,7 +12,7 @@ import msgpack
 
 from actors.sql import Rows
 
-DEPTH_HINT = "values may nest about 500 deep"
+DEPTH_HINT = "values may nest some hundreds deep"
 
 
 def _default(value: object) -> object:

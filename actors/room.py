@@ -81,6 +81,8 @@ class Room(Generic[A]):
 
     def __getattr__(self, handler: str) -> Callable[..., Awaitable[Any]]:
         """`room.post` is `ChatRoom.post` of this room. Raises UnknownMethod, at once."""
+        if handler.startswith("__"):  # `copy` asks a room that has no attributes yet
+            raise AttributeError(f"a room has no {handler}")
         return partial(self._value, self._handlers.get(handler))
 
     async def _value(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,6 @@
 """The room that the examples share. It is the same class in asyncio, in threads and in trio."""
 
-from durable_rooms import Actor, RoomIdInvalid, RoomsError, Rows, TooLarge
+from durable_rooms import Actor, RoomIdInvalid, RoomsError, Rows, RuntimeClosed, TooLarge
 
 
 class ChatRoom(Actor):
@@ -19,6 +19,6 @@ class ChatRoom(Actor):
 
 def http_status(error: RoomsError) -> int:
     """Try again later (503), do not send this again (400), or look into the log (500)."""
-    if error.retryable:
+    if error.retryable or isinstance(error, RuntimeClosed):
         return 503
     return 400 if isinstance(error, RoomIdInvalid | TooLarge) else 500

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -38,7 +38,7 @@ def call_command(
         through = "process"
         if reply is None:
             through = "directory"
-            with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a handler may print
+            with redirect_stdout(sys.stderr):  # a handler may print
                 reply = call_directory(data, class_of(data, request, actors), request, replica=replica_of(data))
     except (NotADataDirectory, RoomIdInvalid, ActorsUnfit, ValueError) as error:
         return failed(str(error), WRONG, room, as_json=as_json)

@@ -15,6 +15,7 @@ from durable_rooms.hatch.wire import GREETING, HEAD, HEAD_ROOM, Garbled, Reply, 
 
 CONNECTIONS_MAX = 64  # at once; people at shells. More wait in the system's queue
 REQUEST_SECONDS_MAX = 10.0  # for a request to arrive: a client that says nothing holds no place for ever
+REPLY_SECONDS_MAX = 60.0  # for a reply to be taken: 16 MiB by a stopped shell's pipe, which may never go on
 ACCEPT_AGAIN_SECONDS = 0.1
 OWNER_ONLY = 0o600
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
@@ -77,7 +78,8 @@ class Hatch:
             replies.append(await ask(self._runtime, request))
             nursery.cancel_scope.cancel()
         for reply in replies:
-            await stream.send_all(reply_bytes(reply))
+            with trio.move_on_after(REPLY_SECONDS_MAX):
+                await stream.send_all(reply_bytes(reply))
 
 
 async def _accepted(listener: trio.socket.SocketType) -> trio.socket.SocketType:

@@ -235,8 +235,9 @@ pool.shutdown()
 """
     out, err = run(script, tmp_path)
     assert "begun: OutcomeUnknown" in out
-    assert "late: RuntimeClosed" in out or "late: OutcomeUnknown" in out, "it may have run just before"
+    late = out.partition("late: ")[2].split()[0]
+    assert late in ("RuntimeClosed", "OutcomeUnknown", "NoneType"), "it may have run, and even been durable, just before"
     assert "refused" in out
     assert "raised: ZeroDivisionError" in out
     assert "the runtime's thread has ended" in err
-    assert set(bodies(tmp_path)) <= {"late"}
+    assert bodies(tmp_path) in {"RuntimeClosed": [[]], "OutcomeUnknown": [[], ["late"]], "NoneType": [["late"]]}[late]

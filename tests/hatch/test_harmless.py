@@ -3,12 +3,16 @@
 import os
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from actors import RoomName
 from durable_rooms import Actor
+from durable_rooms import open_runtime as open_trio_runtime
 from durable_rooms.hatch.client import Lost, call_running
 from durable_rooms.hatch.place import SOCKET
-from durable_rooms.hatch.wire import Request
+from durable_rooms.hatch.server import CONNECTIONS_MAX, REPLY_SECONDS_MAX
+from durable_rooms.hatch.wire import GREETING, Request, request_bytes
 from durable_rooms.sync import open_runtime
 from tests.cli.running import command
 
@@ -92,3 +96,29 @@ def test_what_is_too_large_for_the_process_is_told_in_its_words(runtime, tmp_pat
     assert reply is not None
     assert "call_bytes_max" in reply.message
     assert reply.ran == "no"
+
+
+async def test_who_takes_no_reply_holds_no_place_for_ever(tmp_path, autojump_clock):
+    """65 of them, one more than there are places, each with a reply that no socket's buffer holds."""
+    async with open_trio_runtime(tmp_path, [Odd]), trio.open_nursery() as nursery:
+
+        async def ask_and_wait() -> None:
+            stream = await trio.open_unix_socket(str(tmp_path / SOCKET))
+            async with stream:
+                await stream.send_all(request_bytes(request("echo", "x" * 1_000_000)))
+                await trio.sleep(10 * REPLY_SECONDS_MAX)
+
+        while not (tmp_path / SOCKET).exists():
+            await wait_all_tasks_blocked()
+        for _ in range(CONNECTIONS_MAX + 1):
+            nursery.start_soon(ask_and_wait)
+        await trio.sleep(2 * REPLY_SECONDS_MAX)
+        late = await trio.open_unix_socket(str(tmp_path / SOCKET))
+        async with late:
+            await late.send_all(request_bytes(request("ping")))
+            with trio.fail_after(REPLY_SECONDS_MAX):
+                said = await late.receive_some()
+                while len(said) < len(GREETING) + 4:
+                    said += await late.receive_some()
+        assert said.startswith(GREETING)
+        nursery.cancel_scope.cancel()

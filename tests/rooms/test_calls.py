@@ -1,6 +1,7 @@
 """A call: from a stub to a room and back."""
 
 import inspect
+from copy import copy
 
 import pytest
 import trio
@@ -155,6 +156,11 @@ async def test_what_is_not_a_handler_is_refused_by_name(autojump_clock) -> None:
             with pytest.raises(UnknownMethod):
                 await room.call(method)
         assert runtime.status().rooms_open == 0
+
+
+async def test_a_room_can_be_copied(autojump_clock) -> None:
+    async with one_room(ChatRoom) as room:
+        assert await copy(room).post("hello") == 1
 
 
 async def test_call_refuses_a_function_of_another_class(autojump_clock) -> None:
