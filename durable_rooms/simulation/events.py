@@ -34,7 +34,7 @@ class Event(NamedTuple):
     when: float = 0.0
 
     def __str__(self) -> str:
-        size = f" {len(self.data):,} bytes at {self.offset:,}" if self.data else ""
+        size = f" {len(self.data):,} bytes at {self.offset:,}" if self.data and self.path not in OF_THE_HOST else ""
         other = f" {self.other[:120]}" if self.other else ""
         by = "" if self.by == "ours" else f" ({self.by})"
         return f"{self.when:10.6f} s  {self.kind} {self.path}{size}{other}{by}"

@@ -41,7 +41,8 @@ def image(world: World, keep: Keep, chance: Random, wounds: "Wounds | None" = No
             ends = [world.durable_names.get(path), *(node for _, node in bindings)]
             _bind(names, path, ends[-1] if keep is Keep.ALL else chance.choice(ends))
     counted = wounds or Wounds()
-    return _whole(names, lambda number: _some(world.node(number), keep, chance, counted))
+    of_the_host = {names.get(path) for path in OF_THE_HOST}
+    return _whole(names, lambda number: _some(world.node(number), keep, chance, counted, of_the_host=number in of_the_host))
 
 
 class Wounds:
@@ -101,14 +102,16 @@ def _with(node: Node, changes: list[Change]) -> bytes:
     return bytes(content)
 
 
-def _some(node: Node, keep: Keep, chance: Random, wounds: Wounds) -> bytes:
+def _some(node: Node, keep: Keep, chance: Random, wounds: Wounds, *, of_the_host: bool) -> bytes:
     if keep is Keep.NOTHING or not (node.pending or node.lost):
         return bytes(node.durable)
     if keep is Keep.ALL:
         return bytes(node.now())
     content = bytearray(node.durable)
     for change in _drawn(node.unsynced, chance):
-        change.onto(content, _wounded(change.data, chance, wounds))
+        size = len(change.data)
+        data = change.data.ljust(SECTOR, b"\0") if of_the_host and size else change.data  # the seed must not feel its length
+        change.onto(content, _wounded(data, chance, wounds)[:size])
     return bytes(content)
 
 

@@ -26,9 +26,10 @@ for seed in SEEDS:
 """
 
 
-def lived(seed: int) -> Found:
+def lived(seed: int, directory: Path | None = None, cuts: int = CUTS) -> Found:
     made = ChatScenario()
-    return quietly(Simulation(made, seed, plan=replace(plan_of(seed, made.clients, made.visits), cuts=CUTS)))
+    plan = replace(plan_of(seed, made.clients, made.visits), cuts=cuts)
+    return quietly(Simulation(made, seed, plan=plan, directory=directory))
 
 
 def traces(hash_seed: str) -> str:
@@ -48,6 +49,18 @@ def test_a_seed_gives_the_same_trace_again_and_another_seed_another():
     once, again, other = lived(1), lived(1), lived(2)
     assert (once.trace, once.images) == (again.trace, again.images)
     assert once.trace != other.trace
+
+
+def test_a_seed_does_not_feel_how_long_the_hosts_paths_and_process_numbers_are(tmp_path, monkeypatch):
+    """They stand in files of the data directory, and an image may have garbage there."""
+    monkeypatch.setattr("durable_rooms.simulation.image.GARBAGE", 0.9)
+    founds: list[Found] = []
+    for name, pid in (("a", 7), ("a" * 60, 4_194_303)):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr("os.getpid", lambda pid=pid: pid)
+        founds.append(lived(3, tmp_path / name, cuts=6))
+    one, other = founds
+    assert (one.trace, one.images, one.faults) == (other.trace, other.images, other.faults)
 
 
 def test_a_report_is_the_same_from_one_process_and_from_several():
