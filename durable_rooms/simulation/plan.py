@@ -67,7 +67,7 @@ _FAULTS: tuple[tuple[str, str, str, str | None, int], ...] = (
     ("sync of a room by SQLite failed", "sync", "rooms/*.db*", "sqlite", 40),
     ("sync of a newborn failed", "sync", "rooms/*.db", "ours", 6),
     ("write to a room failed", "write", "rooms/*", "sqlite", 600),
-    ("file system sync failed", "file system sync", "*", None, 8),
+    ("file system sync failed", "file system sync", "*", None, 2),  # few rounds are so large
     ("directory sync failed", "directory sync", "rooms/*", None, 12),
     ("truncate failed", "truncate", "rooms/*", None, 6),
     ("open failed", "open", "rooms/*", None, 20),
@@ -95,6 +95,7 @@ def _life(chance: Random, clients: int, visits: int, *, healthy: bool) -> LifePl
     troubles = [(chance.choice(names), chance.expovariate(1 / 0.3)) for _ in range(chance.randrange(TROUBLES_MAX + 1))]
     in_order = tuple(sorted(troubles, key=lambda one: one[1]))
     end, roomy = chance.choice(ends), chance.random() < ROOMY
+    roomy = roomy or any(fault.kind == "file system sync" for fault in faults)  # elsewhere no round syncs the file system
     if roomy:
         clients, visits = clients * 2, max(1, visits // 2)
     return LifePlan(end, clients, visits, faults, in_order, roomy)

@@ -84,6 +84,16 @@ def retry_a_failed_sync(put: Setter) -> None:
     put(Syncer, "_sync_in_thread", again)
 
 
+def ignore_a_failed_syncfs(put: Setter) -> None:
+    each = Syncer._sync_each
+
+    async def ask_nobody(self, targets, *, catalog):
+        failed, self.failures = self.failures, 0
+        return {} if failed else await each(self, targets, catalog=catalog)
+
+    put(Syncer, "_sync_each", ask_nobody)
+
+
 def syncfs_breaks_the_rounds_rooms_only(put: Setter) -> None:
     sync = Syncer._sync
 
@@ -106,6 +116,7 @@ VARIANTS = (
     Variant("exceptions not gated", 2, exceptions_not_gated),
     Variant("ignore EIO", 21, ignore_eio),
     Variant("retry a failed sync", 21, retry_a_failed_sync),
+    Variant("ignore a failed syncfs", 23, ignore_a_failed_syncfs),
     Variant(
         "syncfs failure breaks only the round's rooms",
         23,
