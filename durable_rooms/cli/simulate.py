@@ -4,11 +4,12 @@ import json
 import shlex
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 from rich.console import Console
 from rich.text import Text
 
-from durable_rooms.simulation import Failure, NotAScenario, Report, Scenario, scenario_of, simulate
+from durable_rooms.simulation import Failure, NotAScenario, Plan, Report, Scenario, scenario_of, simulate
 from durable_rooms.simulation.report import ENDS
 from durable_rooms.simulation.run import quietly
 from durable_rooms.simulation.shorten import plan_from, plan_text, shorten
@@ -28,10 +29,19 @@ def simulate_command(
     console = Console(stderr=as_json, highlight=False)
     try:
         found = scenario_of(scenario)
-        report = replayed(found, plan) if plan else watched(found, seeds, first_seed, processes, console)
+        chosen = plan_from(plan) if plan is not None else None
     except (NotAScenario, ValueError) as error:
         print(f"durable-rooms simulate: {error}", file=sys.stderr)
         return WRONG
+    try:
+        report = replayed(found, chosen) if chosen else watched(found, seeds, first_seed, processes, console)
+    except BrokenProcessPool:
+        print(
+            "durable-rooms simulate: a process that ran seeds has died (a handler that ends the process, or no memory left); "
+            "--processes 1 shows where",
+            file=sys.stderr,
+        )
+        return BAD
     if report.failures and not plan:
         with console.status("looking for a shorter failing case") if console.is_terminal else no_status():
             short = shorten(found, report.failures[0])
@@ -55,8 +65,7 @@ class no_status:
         pass
 
 
-def replayed(scenario: type[Scenario], text: str) -> Report:
-    plan = plan_from(text)
+def replayed(scenario: type[Scenario], plan: Plan) -> Report:
     report = Report(scenario.name(), plan.seed)
     began = time.monotonic()
     report.add(plan.seed, quietly(Simulation(scenario(), plan.seed, plan=plan)))
@@ -100,13 +109,18 @@ def show(console: Console, scenario: str, report: Report, short: Failure | None)
     verdict = ("NOTHING LOST  ", "bold green") if report.good else ("FAILED  ", "bold red")
     console.print(Text.assemble(verdict, line(report, report.seeds)), soft_wrap=True)
     console.print(
-        f"scenario {report.scenario}, seeds {report.first_seed} to {report.first_seed + report.seeds - 1}, trace {report.trace}"
+        f"scenario {report.scenario}, seeds {report.first_seed} to {report.first_seed + report.seeds - 1}, trace {report.trace}",
+        soft_wrap=True,
     )
     for head, names in (("ended", ENDS), ("faults", [name for name in report.faults if name not in ENDS])):
         met = ", ".join(f"{name} {report.faults[name]:,}" for name in names if report.faults[name])
         console.print(Text(f"{head}: {met or 'none'}"), soft_wrap=True)
     if report.unreached:
         console.print(Text(f"Never reached, so nothing is known of them: {', '.join(report.unreached)}."), soft_wrap=True)
+    if not report.answered and not report.failures:
+        console.print("No call was ever answered, so nothing is known of any promise.")
+    for words in report.unanswered:
+        console.print(Text(f"Never answered, so nothing is known of it: {words}"), soft_wrap=True)
     for failure in report.failures:
         console.print(Text(f"\nseed {failure.seed}, {failure.where}:", style="bold"), soft_wrap=True)
         for problem in failure.problems[:PROBLEMS_SHOWN]:

@@ -3,7 +3,7 @@
     report = simulate(MyScenario, seeds=200)      # or: durable-rooms simulate my_module:MyScenario --seeds 200
     found = Simulation(MyScenario(), seed=17).run()
 
-scenario    what a user writes: classes, clients, what must hold        chat   the shipped one
+scenario    what a user writes: classes, clients, what must hold        chat   the shipped one        fit   mistakes in one
 plan        what a seed stands for, spelled out                          faults, troubles   what goes wrong
 simulation  one seed: lives, cuts, looks                                 life   one process's stay
 disk, vfs   the disk door, ours and SQLite's                             world, image   what a power cut leaves
@@ -15,10 +15,11 @@ The product has no other implementation of anything for it: only its doors are r
 """
 
 from durable_rooms.simulation.chat import ChatScenario
+from durable_rooms.simulation.fit import NotAScenario
 from durable_rooms.simulation.history import Call
 from durable_rooms.simulation.plan import Plan, plan_of
 from durable_rooms.simulation.report import Report
-from durable_rooms.simulation.run import NotAScenario, scenario_of, simulate
+from durable_rooms.simulation.run import scenario_of, simulate
 from durable_rooms.simulation.scenario import After, Client, Scenario
 from durable_rooms.simulation.simulation import Failure, Found, Simulation
 

@@ -107,6 +107,7 @@ class ChatScenario(Scenario):
     model = PlainChat
     reads = ("ids",)
     replica_reads = {"ids": "SELECT id FROM Chat_messages WHERE room_id = ? ORDER BY n"}  # noqa: RUF012 - never changed
+    every_fault = True
     rooms = ("a", "b", "c", "d", "e", "f")
 
     async def client(self, client: Client) -> None:

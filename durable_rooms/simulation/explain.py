@@ -8,13 +8,26 @@ behind it; only the replica may be late. It knows nothing of the implementation.
 import copy
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from actors.codec import by_value
 from durable_rooms.simulation.history import Call
 
+UNPICKLED = (pickle.PicklingError, AttributeError, TypeError)
 TRIES_MAX = 20_000  # calls of the model for one room; real histories need one a call, and a few more for open calls
+
+
+class Raised:
+    """What the model raised instead of a reply; no reply equals it."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __repr__(self) -> str:
+        return f"no reply: it raises {self._error!r}"
 
 
 class Unexplained(Exception):
@@ -151,7 +164,11 @@ class _Search:
         if self.tries > TRIES_MAX:
             raise Unexplained(f"{call.room}: no explanation after {TRIES_MAX:,} tries")
         after = copied(model)
-        return after, getattr(after, call.method)(*call.args, **call.kwargs)
+        args, kwargs = arrived([call.args, call.kwargs])
+        try:
+            return after, arrived(getattr(after, call.method)(*args, **kwargs))
+        except Exception as error:  # at this place the room would have raised as well, and would have rolled back
+            return model, Raised(error)
 
     def _note(self, model: Any, used: frozenset[int]) -> None:
         if all(call.number > 0 for call in self.known):  # not with reads of one image, which the next one does not share
@@ -181,10 +198,23 @@ def copied(model: Any) -> Any:
     """A deep copy; pickle makes it five times faster than `copy`, of models that it can."""
     try:
         return pickle.loads(pickle.dumps(model, pickle.HIGHEST_PROTOCOL))
-    except (pickle.PicklingError, AttributeError, TypeError):
+    except UNPICKLED:
         return copy.deepcopy(model)
 
 
-def state_of(model: Any) -> str:
-    """Equal for equal models."""
-    return repr(sorted(vars(model).items()))  # pyright: ignore[reportUnknownArgumentType] - any plain object
+def state_of(model: Any) -> Any:
+    """Equal for equal models: attributes, slots, and what a list or a dictionary holds."""
+    state, items, pairs = (*model.__reduce_ex__(2)[2:5], None, None, None)[:3]
+    text = repr((state, list(items or ()), list(pairs or ())))
+    if " object at 0x" in text:  # something in it has no words of its own: equal by contents
+        with suppress(*UNPICKLED):
+            return pickle.dumps(pickle.loads(pickle.dumps(model)))
+    return text
+
+
+def arrived(value: Any) -> Any:
+    """As it crosses between a caller and a room: a tuple arrives as a list, and nothing is shared."""
+    try:
+        return by_value(value)[0]
+    except ValueError:  # then the room could not have returned it, either
+        return value

@@ -21,7 +21,7 @@ from actors.sql import internal
 from durable_rooms.runtime import Runtime, open_with_doors
 from durable_rooms.simulation.disk import SimulatedDisk
 from durable_rooms.simulation.faults import Fault
-from durable_rooms.simulation.history import Fact, History, Outcome
+from durable_rooms.simulation.history import Call, Fact, History, Outcome
 from durable_rooms.simulation.plan import LifePlan
 from durable_rooms.simulation.scenario import Client, Place, Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
@@ -35,6 +35,8 @@ ROOMY_TIMES = 4
 WATCH_SECONDS_MAX = 600.0
 WATCH_SECONDS, COPIES = 0.2, 0.2  # between two looks at the replica on average; of these looks so many keep a copy
 LIFE_SECONDS_MAX = 86_400.0  # virtual: who is not done by then hangs
+EVENTS_MAX = 300_000  # of a life; the shipped one has 3,000
+OF_THE_DISK = (apsw.IOError, apsw.FullError, apsw.CantOpenError, apsw.BusyError, apsw.CorruptError, apsw.NotADBError)
 
 
 class Hung(Exception):
@@ -61,11 +63,15 @@ class Life:
         self.problems: list[str] = []
         self.replica_copies: list[bytes] = []
         self.visits: list[trio.CancelScope | None] = []
+        self.answered: dict[str, int] = {}  # by "Class.method": returned, or raised what its handler raises
+        self.refused: dict[str, tuple[int, str]] = {}  # how often the runtime raised instead, and what it said last
         self.runtime: Runtime
         self._scenario = scenario
         self._history = history
         self._chance = chance
         self._began = self.clock.current_time()
+        self._patience = trio.CancelScope()
+        self._waiting: dict[int, str] = {}  # calls under way
 
     # -- for troubles -------------------------------------------------------------------------------------------------------
     def wall_clock(self) -> float:
@@ -117,12 +123,25 @@ class Life:
             self.problems.append(f"{self.threads.under_way} jobs were left in threads")
 
     async def _live(self) -> None:
-        with trio.move_on_after(LIFE_SECONDS_MAX) as patience:
+        self._patience.deadline = trio.current_time() + LIFE_SECONDS_MAX
+        with self._patience:
             async with self._opened() as runtime:
                 self.runtime = runtime
                 await self._clients(Place(runtime, self._scenario.classes(self.number)))
-        if patience.cancelled_caught:
-            raise Hung(f"not at its end after {LIFE_SECONDS_MAX:g} virtual seconds: a call, or the stop, waits for ever")
+        if self._patience.cancelled_caught:
+            raise Hung(self._why_it_hangs())
+
+    def _why_it_hangs(self) -> str:
+        visiting = ", ".join(str(number) for number, scope in enumerate(self.visits) if scope is not None)
+        if len(self.disk.events) > EVENTS_MAX:
+            return f"{self._scenario.name()}.client does not come to its end: one life has more than {EVENTS_MAX:,} events"
+        if self._waiting:
+            what = f"a call waits for ever: {next(iter(self._waiting.values()))}"
+        elif visiting:
+            what = f"no call waits, but {self._scenario.name()}.client has not come back (clients {visiting}): pause less"
+        else:
+            what = "the stop waits for ever"
+        return f"not at its end after {LIFE_SECONDS_MAX:,.0f} virtual seconds: {what}"
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[Runtime]:
@@ -164,8 +183,10 @@ class Life:
 
     async def _visit(self, client: Client) -> None:
         try:
-            with suppress(RoomsError, apsw.Error):  # in the history; as for a request, the visit is over
+            try:
                 await self._scenario.client(client)
+            except* (RoomsError, *OF_THE_DISK):  # in the history; as for a request, the visit is over
+                pass
         except Exception as error:
             self.problems.append(f"{self._scenario.name()}.client raised {error!r} at {where_of(error, self._scenario)}")
 
@@ -176,8 +197,11 @@ class Life:
             actor, _, id = name.partition("/")
             for known in self.place.actors:
                 if known.__name__ == actor:
-                    for method in self._scenario.reads:
+                    methods = self._scenario.reads_of(known)
+                    for method in methods:
                         await getattr(reader.room(known, id), method)()
+                    if not methods:
+                        await self.runtime.wake(room_name(actor, id))
 
     async def _trouble(self, name: str, when: float) -> None:
         await trio.sleep(when)
@@ -204,7 +228,7 @@ class Life:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             internal(connection, "BEGIN")
             for actor, id, seq in internal(connection, "SELECT actor, id, seq FROM _rooms"):
-                for method, query in self._scenario.replica_reads.items():
+                for method, query in self._scenario.replica_reads_of(actor, self.number):
                     self._read_replica(connection, f"{actor}/{id}", method, query, seq)
             if self._chance.random() < COPIES:
                 self.replica_copies.append(connection.serialize("main"))
@@ -227,11 +251,17 @@ class Life:
     # -- the clerk --------------------------------------------------------------------------------------------------------------
     def begin(self, room: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         number = self._history.begin(room, method, args, kwargs, self.number, len(self.disk.events))
+        self._waiting[number] = f"{room}.{method}{args}"
         self._note("call", f"{method}{args}", path=room, token=number)
+        if len(self.disk.events) > EVENTS_MAX:
+            self._patience.cancel()
         return number
 
     def settle(self, number: int, error: BaseException | None, value: Any = None, seq: int = 0) -> None:
         outcome: Outcome = "returned"
+        if not self._patience.cancel_called:
+            del self._waiting[number]
+        self._count(self._history.calls[number], error)
         if isinstance(error, trio.Cancelled):
             outcome = "unknown"
         elif error is not None:
@@ -240,6 +270,13 @@ class Life:
             return  # open for ever
         call = self._history.settle(number, len(self.disk.events), outcome, value, seq)
         self._note("reply", json.dumps([outcome, repr(value), seq, repr(error) if error else ""]), path=call.room, token=number)
+
+    def _count(self, call: Call, error: BaseException | None) -> None:
+        name = f"{call.room.partition('/')[0]}.{call.method}"
+        if isinstance(error, (RoomsError, *OF_THE_DISK)):
+            self.refused[name] = self.refused.get(name, (0, ""))[0] + 1, f"{type(error).__name__}: {error}"
+        elif not isinstance(error, trio.Cancelled):
+            self.answered[name] = self.answered.get(name, 0) + 1
 
     def told(self, fact: tuple[Any, ...]) -> None:
         self._history.facts.append(Fact(fact, self.number, len(self.disk.events)))

@@ -21,6 +21,7 @@ from durable_rooms.simulation.history import Call, History
 from durable_rooms.simulation.life import BEGAN
 from durable_rooms.simulation.scenario import After, Place, Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
+from durable_rooms.simulation.troubles import REPLICA
 from durable_rooms.verify import verify
 from durable_rooms.verify.words import told
 from replication import SQLiteReplica
@@ -77,6 +78,7 @@ class Inspection:
         self._history = history
         self._where = where
         self._explained = explained
+        self._read: set[str] = set()  # rooms whose `seq` a reply told
 
     def look(self, directory: Path, seed: str) -> list[str]:
         """Open the directory, check, close it. Returns the problems."""
@@ -131,6 +133,7 @@ class Inspection:
             if reads is None:
                 continue
             now = max((read.seq for read in reads), default=None)
+            self._read |= {name} if reads else set()
             if now is not None and now < told:
                 self.problems.append(f"{name} is at seq {now}, and seq {told} was acknowledged or shown before: {_last(known)}")
             elif self._scenario.model is not None:
@@ -142,9 +145,10 @@ class Inspection:
         if room is None:
             return None
         reads: list[Call] = []
-        if not self._scenario.reads and not await self._opens(place.runtime, name):
+        methods = self._scenario.reads_of(room.actor)
+        if not methods and not await self._opens(place.runtime, name):
             return None
-        for number, method in enumerate(self._scenario.reads, 1):
+        for number, method in enumerate(methods, 1):
             try:
                 reply = await room.ask(getattr(room.actor, method))
             except Exception as error:
@@ -170,6 +174,8 @@ class Inspection:
             explain(model, known, unknown, self._explained.setdefault(name, Explained()))
         except Unexplained as error:
             self.problems.append(f"{name}: {error}")
+        except Exception as error:
+            self.problems.append(f"{name}: the model {model.__name__} raised {error!r} at {where_of(error, self._scenario)}")
 
     def _compare(self, directory: Path) -> None:
         """Files are sound, and the replica equals the rooms."""
@@ -182,6 +188,20 @@ class Inspection:
             first = "; ".join(told(one)[:WORDS_MAX] for one in report.differences[:2])
             behind = ", ".join(f"{room} is behind by {changes}" for room, changes in report.behind.items())
             self.problems.append(f"the replica differs from the rooms: {first or behind}")
+        else:
+            self._compare_seqs(directory)
+
+    def _compare_seqs(self, directory: Path) -> None:
+        """Rooms that no read has asked: the replica, now equal to them, tells how far they are."""
+        told = [call for call in self._history.calls.values() if call.outcome == "returned" and call.room not in self._read]
+        if not told:
+            return
+        with closing(sqlite3.connect(DataDir(directory).path / REPLICA)) as connection:
+            seqs = {f"{actor}/{id}": seq for actor, id, seq in connection.execute("SELECT actor, id, seq FROM _rooms")}
+        for call in told:
+            if seqs.get(call.room, 0) < call.seq:
+                self.problems.append(f"{call}, but after the restart the room is at seq {seqs.get(call.room, 0)}")
+                return
 
 
 def is_sound(file: Path) -> bool:

@@ -11,6 +11,8 @@ from durable_rooms.simulation.troubles import TROUBLES
 ENDS = ("orderly stop", "kill", "power cut", "cut during recovery", "torn write", "garbage in a sector")
 EVERY_FAULT = (*ENDS, *FAULT_NAMES, *TROUBLES)
 SEEDS_FOR_ALL = 200  # a fault that so many seeds did not reach is not simulated at all, whatever the code says
+REFUSED_MAX = 50  # calls of one method, if none of it was ever answered
+WORDS_MAX = 200  # of an error
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Report:
 
     scenario: str
     first_seed: int
+    every_fault: bool = True  # one that was never reached is a failure
     seeds: int = 0
     crash_points: int = 0
     virtual_seconds: float = 0.0
@@ -29,6 +32,7 @@ class Report:
     seconds: float = 0.0
     faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(EVERY_FAULT, 0))
     failures: list[Failure] = field(default_factory=list[Failure])
+    _calls: Found = field(default_factory=Found)
     _images: set[bytes] = field(default_factory=set[bytes])
     _traces: dict[int, str] = field(default_factory=dict[int, str])
 
@@ -38,6 +42,7 @@ class Report:
         self.virtual_seconds += found.virtual_seconds
         self.replica_reads += found.replica_reads
         self.failures += found.failures
+        self._calls.count_calls(found.answered, found.refused)
         self._images |= found.images
         self._traces[seed] = found.trace
         for name, times in found.faults.items():
@@ -61,8 +66,26 @@ class Report:
         return [name for name, times in self.faults.items() if not times]
 
     @property
+    def answered(self) -> int:
+        """Calls that returned, or raised what their handler raises."""
+        return sum(self._calls.answered.values())
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Methods that were called and called and never answered, in words: nothing is known of them."""
+        if self.failures:
+            return []
+        refused = {name: told for name, told in self._calls.refused.items() if name not in self._calls.answered}
+        return [
+            f"{name} ({times:,} calls), the last: {words[:WORDS_MAX]}"
+            for name, (times, words) in refused.items()
+            if times >= REFUSED_MAX or not self.answered
+        ]
+
+    @property
     def good(self) -> bool:
-        return not self.failures and not self.unreached
+        missed = self.unanswered or (self.every_fault and self.unreached)
+        return bool(self.answered) and not self.failures and not missed
 
     @property
     def first_failing_seed(self) -> int | None:
@@ -75,6 +98,8 @@ class Report:
             "seeds": self.seeds,
             "failures": len(self.failures),
             "first_failing_seed": self.first_failing_seed,
+            "answered": self.answered,
+            "unanswered": self.unanswered,
             "crash_points": self.crash_points,
             "images": self.images,
             "faults": self.faults,

@@ -3,24 +3,24 @@
 import importlib
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from operator import attrgetter
+from pathlib import Path
 
+from durable_rooms.simulation.fit import NotAScenario, line_of, refuse_unfit
 from durable_rooms.simulation.report import Report
 from durable_rooms.simulation.scenario import Scenario
-from durable_rooms.simulation.simulation import Found, Simulation
+from durable_rooms.simulation.simulation import Found, Simulation, temporary_directory
 
 FAILURES_MAX = 5  # then it is clear, and the rest of the seeds would only cost time
 SEEDS_AHEAD = 4  # a process, so that none waits for the next one
 
 Progress = Callable[[Report, int], None]  # the report so far, and how many seeds there are
-
-
-class NotAScenario(Exception):
-    """The text names no scenario; the message says why."""
 
 
 def scenario_of(text: str) -> type[Scenario]:
@@ -35,11 +35,18 @@ def scenario_of(text: str) -> type[Scenario]:
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:
-        found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise NotAScenario(f"{text}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise NotAScenario(f"{text}: the import of {module_name} raised {error!r}{line_of(error)}") from error
+    try:
+        found = attrgetter(name)(module)
+    except AttributeError as error:
         raise NotAScenario(f"{text}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Scenario)):
         raise NotAScenario(f"{text} is no subclass of durable_rooms.simulation.Scenario")
+    refuse_unfit(found)
     return found
 
 
@@ -49,13 +56,17 @@ def simulate(
     """Run seeds until all are done or FAILURES_MAX have failed; 0.3 to 2 s a seed and processor.
 
     Args:
-      scenario: with `processes` other than 1 one that can be imported by its name.
+      scenario: one that cannot be imported by its name runs in this process alone.
       processes: else as many as the machine has processors.
+
+    Raises:
+      NotAScenario: no seed could run.
     """
+    refuse_unfit(scenario)
     began = time.monotonic()
-    report = Report(scenario.name(), first_seed)
+    report = Report(scenario.name(), first_seed, scenario.every_fault)
     numbers = range(first_seed, first_seed + seeds)
-    processes = min(processes or os.cpu_count() or 1, seeds)
+    processes = min(processes or os.cpu_count() or 1, seeds) if is_importable(scenario) else 1
     found = _here(scenario, numbers) if processes == 1 else _over_processes(scenario.name(), numbers, processes)
     for seed, one in found:
         report.add(seed, one)
@@ -68,6 +79,13 @@ def simulate(
     return report
 
 
+def is_importable(scenario: type[Scenario]) -> bool:
+    try:
+        return scenario_of(scenario.name()) is scenario
+    except NotAScenario:
+        return False
+
+
 def _here(scenario: type[Scenario], seeds: range) -> Iterator[tuple[int, Found]]:
     for seed in seeds:
         yield seed, quietly(Simulation(scenario(), seed))
@@ -75,22 +93,37 @@ def _here(scenario: type[Scenario], seeds: range) -> Iterator[tuple[int, Found]]
 
 def _over_processes(name: str, seeds: range, processes: int) -> Iterator[tuple[int, Found]]:
     left = iter(seeds)
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    others = set(active_children())
+    with (
+        temporary_directory() as directory,
+        ProcessPoolExecutor(
+            processes,
+            get_context("spawn"),
+            signal.signal,
+            (signal.SIGINT, signal.SIG_IGN),  # the parent hears of Ctrl-C, and ends them
+        ) as pool,
+    ):
         running: dict[Future[Found], int] = {}
         try:
             while True:
                 while len(running) < processes * SEEDS_AHEAD and (seed := next(left, None)) is not None:
-                    running[pool.submit(one_seed, name, seed)] = seed
+                    running[pool.submit(one_seed, name, seed, directory)] = seed
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
+        except BaseException:  # Ctrl-C, or it is clear already: what is under way may take long, and may never end
+            for child in set(active_children()) - others:
+                child.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def one_seed(name: str, seed: int) -> Found:
-    return quietly(Simulation(scenario_of(name)(), seed))
+def one_seed(name: str, seed: int, directory: str) -> Found:
+    """In a directory of the parent's, who removes it also where this process is ended."""
+    with temporary_directory(directory) as own:
+        return quietly(Simulation(scenario_of(name)(), seed, directory=Path(own)))
 
 
 def quietly(simulation: Simulation) -> Found:

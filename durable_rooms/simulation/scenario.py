@@ -39,11 +39,13 @@ class Scenario:
       releases: for lives after the first, classes of later releases with more migrations; the last one stays.
       clients, visits: so many clients at once, each calls `client` so often in each life.
       limits: of the runtime; by default small ones, so that rooms leave memory and checkpoint all the time.
-      model: makes a plain object with the same methods, for one room: every reply must be explained by running the commands
-        in the order of `seq` on it. Methods that it lacks change nothing that it shows.
-      reads: methods without arguments that are called on every room after a restart; with a model they must be explained, too.
+      model: a plain class with the same methods, one object for one room: every reply must be explained by running the commands
+        in the order of `seq` on it. Methods that it lacks change nothing that it shows; where it raises, the call left no trace.
+      reads: methods without arguments that are called after a restart on every room that has them; with a model they must be
+        explained, too.
       replica_reads: method of the model → query on the replica with one `?` for the room's id: its first column, read at any
-        moment, must be what the method gives at the replica's position.
+        moment, must be what the method gives at the replica's position. Of rooms whose class has the method, if any class has.
+      every_fault: a fault that 200 seeds never reached fails the run. Few rooms or little data do not reach all of them.
     """
 
     actors: Sequence[type[Actor]] = ()
@@ -54,6 +56,7 @@ class Scenario:
     model: type[Any] | None = None
     reads: Sequence[str] = ()
     replica_reads: Mapping[str, str] = {}
+    every_fault: bool = False
 
     _told: Callable[[tuple[Any, ...]], None] | None = None
 
@@ -75,6 +78,14 @@ class Scenario:
             return self.actors
         return self.releases[min(life - 1, len(self.releases) - 1)]
 
+    def reads_of(self, actor: type[Actor]) -> list[str]:
+        return [method for method in self.reads if hasattr(actor, method)]
+
+    def replica_reads_of(self, actor: str, life: int) -> list[tuple[str, str]]:
+        """Of the class with this name; a method that is the model's alone is everybody's."""
+        having = {method: {one.__name__ for one in self.classes(life) if hasattr(one, method)} for method in self.replica_reads}
+        return [(method, query) for method, query in self.replica_reads.items() if not having[method] or actor in having[method]]
+
     @classmethod
     def name(cls) -> str:
         return f"{cls.__module__}:{cls.__qualname__}"
@@ -83,9 +94,17 @@ class Scenario:
 def where_of(error: BaseException, scenario: Scenario) -> str:
     """The line of the scenario's own file that raised."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == inspect.getfile(type(scenario))]
+    files = {file_of(one) for one in type(scenario).__mro__ if issubclass(one, Scenario) and one is not Scenario}
+    own = [frame for frame in frames if frame.filename in files]
     last = (own or frames)[-1]
     return f"{Path(last.filename).name}:{last.lineno}: {last.line}"
+
+
+def file_of(scenario: type) -> str:
+    try:
+        return inspect.getfile(scenario)
+    except (OSError, TypeError):  # typed at a prompt
+        return "<stdin>"
 
 
 @dataclass

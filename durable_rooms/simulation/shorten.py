@@ -1,10 +1,11 @@
 """A shorter failing case: faults, troubles, lives, clients and visits are left out as long as it still fails."""
 
+import errno
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from durable_rooms.simulation.faults import KINDS
 from durable_rooms.simulation.plan import End, FaultPlan, LifePlan, Plan, without
@@ -89,9 +90,22 @@ def plan_from(text: str) -> Plan:
 def _refuse_unknown(plan: Plan) -> None:
     if not plan.lives:
         raise ValueError("this is no plan: it has no lives")
-    for life in plan.lives:
-        unknown = [name for name, _ in life.troubles if name not in TROUBLES]
-        unknown += [fault.kind for fault in life.faults if fault.kind not in KINDS]
-        unknown += [life.end] if life.end not in get_args(End) else []
-        if unknown:
-            raise ValueError(f"this is no plan: nobody knows what {unknown[0]!r} is")
+    faults = [fault for life in plan.lives for fault in life.faults]
+    for part in (plan, *plan.lives, *faults):
+        _refuse_wrong_types(part)
+    troubles: list[Any] = [trouble for life in plan.lives for trouble in life.troubles]
+    unknown: list[object] = [life.end for life in plan.lives if life.end not in get_args(End)]
+    unknown += [name for name, _ in troubles if name not in TROUBLES]
+    unknown += [when for _, when in troubles if not isinstance(when, int | float) or when < 0]
+    unknown += [fault.kind for fault in faults if fault.kind not in KINDS]
+    unknown += [fault.code for fault in faults if fault.code not in errno.errorcode]
+    if unknown:
+        raise ValueError(f"this is no plan: nobody knows what {unknown[0]!r} is")
+
+
+def _refuse_wrong_types(part: Plan | LifePlan | FaultPlan) -> None:
+    for name, kind in get_type_hints(type(part)).items():
+        value: Any = getattr(part, name)
+        of_it = isinstance(value, kind) if kind in (bool, int, str) else name != "by" or isinstance(value, str | None)
+        if not of_it or (isinstance(value, int) and value < 0):
+            raise ValueError(f"this is no plan: {name} is {value!r}")

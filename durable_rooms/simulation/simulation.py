@@ -22,6 +22,12 @@ READING = LifePlan("cut", clients=0, visits=0)
 SECOND_CUTS = 0.1  # of the images are opened on a disk of their own, and cut again during the opening
 
 
+def temporary_directory(inside: str | None = None) -> "tempfile.TemporaryDirectory[str]":
+    """In RAM where there is such a disk."""
+    ram = str(RAM_DISK) if RAM_DISK.is_dir() else None
+    return tempfile.TemporaryDirectory(prefix="durable-rooms-simulation-", dir=inside or ram)
+
+
 @dataclass
 class Failure:
     """What a seed has found."""
@@ -43,12 +49,20 @@ class Found:
     faults: dict[str, int] = field(default_factory=dict[str, int])
     virtual_seconds: float = 0.0
     replica_reads: int = 0  # in the midst of lives, each explained like a reply
+    answered: dict[str, int] = field(default_factory=dict[str, int])  # calls by "Class.method", of the lives
+    refused: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])  # how often, and the last reason
     failures: list[Failure] = field(default_factory=list[Failure])
     trace: str = ""  # hash of everything that happened, of one seed
 
     def struck(self, name: str, times: int = 1) -> None:
         if times:
             self.faults[name] = self.faults.get(name, 0) + times
+
+    def count_calls(self, answered: dict[str, int], refused: dict[str, tuple[int, str]]) -> None:
+        for method, times in answered.items():
+            self.answered[method] = self.answered.get(method, 0) + times
+        for method, (times, words) in refused.items():
+            self.refused[method] = self.refused.get(method, (0, ""))[0] + times, words
 
 
 class Simulation:
@@ -71,10 +85,11 @@ class Simulation:
 
     def run(self) -> Found:
         """Live and cut until the plan is over or something is wrong."""
-        ram = str(RAM_DISK) if RAM_DISK.is_dir() else None
-        with tempfile.TemporaryDirectory(prefix="durable-rooms-simulation-", dir=ram) as temporary:
-            directory = self._given or Path(temporary)
-            self._live(directory)
+        if self._given is not None:
+            self._live(self._given)
+        else:
+            with temporary_directory() as directory:
+                self._live(Path(directory))
         self.found.struck("torn write", self._wounds.torn)
         self.found.struck("garbage in a sector", self._wounds.garbage)
         self.found.trace = hash_of(Event("life", other=trace) for trace in self._traces)
@@ -102,6 +117,7 @@ class Simulation:
         self._traces.append(hash_of(life.disk.events))
         self.found.virtual_seconds += life.virtual_seconds
         self.found.replica_reads += life.replica_reads
+        self.found.count_calls(life.answered, life.refused)
         for name, times in life.struck.items():
             self.found.struck(name, times)
         return life

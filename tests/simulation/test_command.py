@@ -5,8 +5,11 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,28 @@ from tests.simulation import scenarios
 
 KEYS = {"seeds", "failures", "crash_points", "images", "faults", "virtual_seconds", "seconds", "first_failing_seed"}
 IMPORTS = "from durable_rooms import Actor\nfrom durable_rooms.simulation import After, Client, Scenario\n\n"
+MISTAKES = """
+from my_polls import ForgetfulPoll, Poll, Scenario, Votes
+class Raises(Votes):
+    def __init__(self): raise ValueError("why")
+class NoActors(Votes): actors = ()
+class NoClient(Scenario): actors = (Poll,)
+class PlainClient(Votes):
+    def client(self, client): pass
+class NobodyComes(Votes): clients = 0
+class Misread(Votes): reads = ("votters",)
+class Misasked(Votes): reads = ("vote",)
+class Renamed(Votes): releases = ((ForgetfulPoll,),)
+class NoModel(Votes): replica_reads = {"voters": "SELECT voter FROM Poll_votes WHERE room_id = ?"}
+class Function(Votes): model = staticmethod(lambda: object())
+class Mute(Votes): model, reads = object, ("voters",)
+class Outer:
+    class Inner(Votes): pass
+def made():
+    class Local(Votes): clients, visits = 1, 1
+    return Local
+Made = made()
+"""
 FEW = "\n\nclass Few(ForgetfulVotes):\n    clients, visits = 1, 2\n"
 
 
@@ -27,6 +52,8 @@ def here(tmp_path: Path) -> Path:
     """A current directory with a module of the user's own."""
     classes = (scenarios.Poll, scenarios.Votes, scenarios.ForgetfulPoll, scenarios.ForgetfulVotes)
     (tmp_path / "my_polls.py").write_text(IMPORTS + "\n\n".join(map(inspect.getsource, classes)) + FEW)
+    for name, text in (("mistakes", MISTAKES), ("divides", "1 / 0"), ("half", "def f(:"), ("leaves", "raise SystemExit(3)")):
+        (tmp_path / f"{name}.py").write_text(text)
     return tmp_path
 
 
@@ -104,6 +131,28 @@ def test_a_failure_in_json_has_seed_plan_and_events_and_the_shorter_plan_fails_t
         ("missing_module:Votes", None, "missing_module:Votes: No module named 'missing_module'"),
         ("my_polls:Missing", None, "has no attribute 'Missing'"),
         ("my_polls:Poll", None, "my_polls:Poll is no subclass of durable_rooms.simulation.Scenario"),
+        (
+            "divides:Votes",
+            None,
+            "divides:Votes: the import of divides raised ZeroDivisionError('division by zero') at divides.py:1",
+        ),
+        ("half:Votes", None, "half:Votes: the import of half raised SyntaxError"),
+        ("leaves:Votes", None, "leaves:Votes: the import of leaves raised SystemExit(3)"),
+        ("mistakes:Raises", None, "mistakes:Raises() raised ValueError('why') at mistakes.py:"),
+        ("mistakes:NoActors", None, "`actors` lists the actor classes that its clients call"),
+        ("mistakes:NoClient", None, "it has no `client`"),
+        ("mistakes:PlainClient", None, "`client` is awaited: write `async def client`"),
+        ("mistakes:NobodyComes", None, "`clients` and `visits` are 1 or more"),
+        ("mistakes:Misread", None, "`reads` names votters, and no class of `actors` has it"),
+        ("mistakes:Misasked", None, "`reads` names vote, which cannot be called without arguments"),
+        ("mistakes:Renamed", None, "release 1 has no class named Poll"),
+        ("mistakes:NoModel", None, "`replica_reads` is compared with `model`, and there is none"),
+        ("mistakes:Function", None, "`model` is a class"),
+        ("mistakes:Mute", None, "the model object has no method voters, so nothing could explain what it shows"),
+        ("my_polls:Votes", "", "durable-rooms simulate: "),
+        ("my_polls:Votes", SHORT.replace('"clients":2', '"clients":"2"'), "this is no plan: clients is '2'"),
+        ("my_polls:Votes", SHORT.replace('"visits":2', '"visits":-2'), "this is no plan: visits is -2"),
+        ("my_polls:Votes", SHORT.replace('"troubles":[', '"troubles":[["room closed","soon"]'), "nobody knows what 'soon' is"),
         ("my_polls:Votes", "no JSON", "durable-rooms simulate: "),
         ("my_polls:Votes", "[]", "this is no plan"),
         ("my_polls:Votes", '{"seed":1,"lives":[]}', "this is no plan: it has no lives"),
@@ -124,6 +173,50 @@ def test_what_cannot_be_simulated_is_refused_with_2_and_the_reason(here, monkeyp
 def test_bad_usage_exits_with_2(here):
     assert "--seeds" in simulated(here, "--seeds", "0", code=2).stderr
     assert "names no scenario" in simulated(here, "my_polls", code=2).stderr
+
+
+def test_a_scenario_inside_a_class_or_a_function_is_found_by_the_name_it_was_given(here):
+    assert json.loads(simulated(here, "mistakes:Outer.Inner", "--seeds", "1", "--json", code=0).stdout)["seeds"] == 1
+    assert json.loads(simulated(here, "mistakes:Made", "--seeds", "2", "--json", code=0).stdout)["seeds"] == 2
+
+
+def test_a_handler_that_ends_the_process_is_told_without_a_traceback(here):
+    (here / "dies.py").write_text(
+        "import os\nfrom my_polls import *\nclass Dies(Votes):\n    async def client(self, client): os._exit(9)\n"
+    )
+    assert "a process that ran seeds has died" in simulated(here, "dies:Dies", "--seeds", "2", "--processes", "2", code=1).stderr
+
+
+def test_ctrl_c_ends_it_at_once_with_130_and_leaves_nothing_also_where_a_seed_never_ends(here):
+    (here / "spins.py").write_text(
+        "from pathlib import Path\nfrom my_polls import *\nclass Spins(Votes):\n    async def client(self, client):\n"
+        "        Path(f'spins-{client.name}').touch()\n        while True: pass\n"
+    )
+    (here / "ram").mkdir()
+    program = "import durable_rooms.simulation.simulation as it, pathlib; it.RAM_DISK = pathlib.Path('ram').resolve()\n"
+    program += (
+        "import sys; from durable_rooms.cli import main; sys.argv[1:] = ['simulate', 'spins:Spins', '--processes', '2']; main()"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", f"if __name__ == '__main__':\n    {program.replace(chr(10), chr(10) + '    ')}"],
+        cwd=here,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while not list(here.glob("spins-*")) and running.poll() is None:
+            time.sleep(0.05)
+        assert list((here / "ram").iterdir())
+        os.killpg(running.pid, signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+    assert (running.returncode, told.strip()) == (130, "Interrupted.")
+    assert not list((here / "ram").iterdir())
 
 
 def test_a_plan_survives_its_text():

@@ -28,6 +28,67 @@ def explained(known, unknown=(), notes=None) -> bool:
     return True
 
 
+def test_a_model_that_raises_gives_no_reply_and_an_unanswered_call_that_would_have_raised_left_no_trace():
+    class Pile:
+        def __init__(self):
+            self.items = []
+
+        def put(self, item):
+            self.items.append(item)
+
+        def take(self):
+            return self.items.pop()
+
+    put, take = call(1, "put", "x", seq=1), call(2, "take", at=(2, 3), value="x", seq=2)
+    explain(Pile, [put, take], [unanswered(3, "take")], Explained())
+    with pytest.raises(Unexplained, match=r"take\(\) returned 'x' at seq 2, but .* give no reply: it raises IndexError"):
+        explain(Pile, [take], [], Explained())
+
+
+@pytest.mark.parametrize("base", [object, list, dict])
+@pytest.mark.parametrize("slots", [(), ("value",)])
+def test_a_model_may_keep_its_state_where_it_likes(base, slots):
+    class Box:
+        def __init__(self):
+            self.content = 0
+
+    def init(self):
+        self.value = Box()
+        if base is list:
+            self.append(0)
+
+    def add(self):
+        self.value.content += 1
+        if base is list:
+            self[0] += 1
+        elif base is dict:
+            self["n"] = self.value.content
+        return self.value.content, [len(self)] if base is list else []
+
+    model = type("Model", (base,), ({"__slots__": slots} if slots else {}) | {"__init__": init, "add": add})
+    extra = [1] if base is list else []
+    explain(model, [call(1, "add", value=[2, extra], seq=2)], [unanswered(2, "add")], Explained())
+    with pytest.raises(Unexplained):
+        explain(model, [call(1, "add", value=[3, extra], seq=3)], [unanswered(2, "add")], Explained())
+
+
+def test_what_a_model_does_to_its_arguments_changes_no_history():
+    class Shelf:
+        def __init__(self):
+            self.rows = []
+
+        def put(self, row):
+            row.append("seen")
+            self.rows.append(row)
+
+        def shown(self):
+            return self.rows
+
+    put = call(1, "put", ["x"], seq=1)
+    explain(Shelf, [put, call(2, "shown", at=(2, 3), value=[["x", "seen"]], seq=1)], [], Explained())
+    assert put.args == (["x"],)
+
+
 # -- by every order -----------------------------------------------------------------------------------------------------------
 def explained_by_trying(known, unknown) -> bool:
     """The same by definition: some order of the known calls and of any of the unanswered ones gives every reply."""
