@@ -68,10 +68,10 @@ def open_room(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
     try:
         return _open_existing(disk, plan, schemas) if exists else _give_birth(disk, plan, schemas)
     except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError, UnicodeDecodeError) as error:  # every text of ours is UTF-8
-        raise Damaged(str(error)) from error
+        raise (Damaged(str(error)) if exists else _unborn(plan, error)) from error
     except MigrationFailed as error:
         if error.__cause__ is not None and is_damage(error.__cause__):
-            raise Damaged(str(error.__cause__)) from error
+            raise (Damaged(str(error.__cause__)) if exists else _unborn(plan, error.__cause__)) from error
         raise
     except StatementRefused as error:  # another program left a table that a handler could not have made
         raise _unfit(plan, str(error)) from error
@@ -251,6 +251,15 @@ def _equip(
 def _close_untouched(connection: apsw.Connection) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.close(True)
+
+
+def _unborn(plan: RoomPlan, error: BaseException) -> RoomsError:
+    """What was just written reads back as garbage: the kernel could not write it and dropped it. No room is damaged by that."""
+    return RoomUnfit(
+        f"{plan.name}: the file of its birth did not read back as it was written ({error}); the disk failed. Nothing ran and "
+        "nothing is left of it; try again, and look into the kernel's log. Other rooms are not affected.",
+        room=str(plan.name),
+    )
 
 
 def _unfit(plan: RoomPlan, reason: str, *, remedy: str = "put a good copy in its place") -> RoomsError:

@@ -10,14 +10,16 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Disk, Limits
+from actors import Disk, Doors, Limits
 from actors.names import RoomName
 from durable_rooms import OutcomeUnknown, RoomUnfit
+from durable_rooms.runtime import open_with_doors
 from durable_rooms.simulation.image import Keep, image, write_image
 from durable_rooms.simulation.world import World
 from tests.durability.callers import Callers, path_of, recorded, reply_place, room, wal
 from tests.durability.chat import opened
 from tests.durability.recording import RecordingDisk
+from tests.rooms.chat import ChatRoom
 
 A = path_of("a")
 FOLDER = A.rpartition("/")[0]
@@ -290,3 +292,31 @@ async def test_rule_09_an_unproven_file_that_cannot_be_opened_now_is_not_taken_f
         with pytest.raises(RoomUnfit, match="could not be opened"):
             await room(runtime, "a").ids()
         assert await room(runtime, "a").ids() == ["1"]
+
+
+class ForgetsOnce(Disk):
+    """Its kernel could not write the first file that is written, dropped its pages, and tells nobody before a sync."""
+
+    def __init__(self, kept: int) -> None:
+        self.kept: int | None = kept
+
+    def write(self, fd: int, content: bytes) -> None:
+        if self.kept is not None:
+            content, self.kept = content[: self.kept] + bytes(len(content) - self.kept), None
+        super().write(fd, content)
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+async def test_a_birth_whose_file_does_not_read_back_makes_no_sick_room(kept, tmp_path, autojump_clock) -> None:
+    """Found by the simulator: such a room was sick for ever, with a durable row, and nothing in quarantine."""
+    doors = Doors(disk=ForgetsOnce(kept), random=Random(0))
+    async with open_with_doors(tmp_path, [ChatRoom], replicas=[], limits=Limits(), doors=doors) as runtime:
+        room = runtime.room(ChatRoom, "general")
+        with pytest.raises(RoomUnfit, match=r"ChatRoom/general: the file of its birth did not read back"):
+            await room.post("hello")
+        assert not list(runtime.list_rooms())
+        assert not list((tmp_path / "rooms").rglob("*.db*"))
+        await trio.sleep(60)
+        assert await room.post("hello") == 1
+    async with open_with_doors(tmp_path, [ChatRoom], replicas=[], limits=Limits(), doors=Doors()) as runtime:
+        assert await runtime.room(ChatRoom, "general").bodies() == ["hello"]
