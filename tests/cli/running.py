@@ -17,8 +17,11 @@ PROGRAM = [sys.executable, "-m", "durable_rooms"]
 
 
 def command(*arguments: object, code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end; None: any exit code (of a doctor whose temporary directory is in memory)."""
-    env = {**os.environ, "COLUMNS": "80", **environment}
+    """Run one command to its end; None: any exit code (of a doctor whose temporary directory is in memory).
+
+    So wide that no sentence is broken where a long path of the test happens to end.
+    """
+    env = {**os.environ, "COLUMNS": "240", **environment}
     done = subprocess.run([*PROGRAM, *map(str, arguments)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert code in (done.returncode, None), done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr

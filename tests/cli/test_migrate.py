@@ -100,7 +100,7 @@ async def many(place: Path, autojump_clock: object) -> Path:
 
 
 def environment(**more: object) -> dict[str, str]:
-    return {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in more.items()}}
+    return {**os.environ, "COLUMNS": "240", "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in more.items()}}
 
 
 def run(place: Path, *arguments: object, code: int = 0, **more: object) -> subprocess.CompletedProcess[str]:

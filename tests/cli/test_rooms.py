@@ -50,7 +50,7 @@ def test_the_options_choose_rooms(data: Path, options: list[object], ids: list[s
 
 
 def test_a_line_tells_state_position_schema_and_size_and_a_sick_room_its_reason(data: Path):
-    lines = command("rooms", data).stdout.splitlines()
+    lines = command("rooms", data, COLUMNS="80").stdout.splitlines()
     assert lines[0] == "ChatRoom"
     assert lines[1].split() == ["ID", "STATE", "SEQ", "SCHEMA", "SIZE", "LAST", "ACTIVE"]
     assert lines[2].split()[:7] == ["a1", "at", "rest", "7", "2", "20.0", "KiB"]

@@ -25,15 +25,12 @@ def _open_files() -> list[str]:
 def nothing_is_left() -> Generator[None]:
     """No descriptor of a room, catalog or lock stays open; no thread still works (trio keeps idle ones for a while)."""
     before = _open_files() if Path("/proc/self/fd").exists() else []
+    others = set(threading.enumerate())
     yield
     if Path("/proc/self/fd").exists():
         new = Counter(_open_files()) - Counter(before)  # one that another test left may be collected meanwhile
         assert not new
-    busy = [
-        thread.name
-        for thread in threading.enumerate()
-        if thread is not threading.main_thread() and "trio" not in thread.name.lower()
-    ]
+    busy = [thread.name for thread in threading.enumerate() if thread not in others and "trio" not in thread.name.lower()]
     assert busy == []
 
 
