@@ -66,7 +66,7 @@ class Found:
 
 
 class Simulation:
-    """A world of one seed. `run` costs 0.3 to 2 s; the same seed gives the same trace everywhere."""
+    """A world of one seed. `run` costs 1 to 5 s; the same seed gives the same trace everywhere."""
 
     def __init__(self, scenario: Scenario, seed: int, *, plan: Plan | None = None, directory: Path | None = None) -> None:
         """Args: `plan` instead of the one that the seed expands to; `directory` for the files, else a temporary one in RAM."""

@@ -1,24 +1,13 @@
 """Every test here leaves no thread of ours, no file, no lock behind."""
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
 from actors import Disk
-
-
-def open_files() -> list[str]:
-    found: list[str] = []
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            found.append(os.readlink(link))
-        except FileNotFoundError:
-            continue
-    return sorted(path for path in found if ".db" in path or path.endswith(("/lock", " (deleted)")))
+from tests.leftovers import open_files
 
 
 def our_threads() -> list[str]:
@@ -27,11 +16,10 @@ def our_threads() -> list[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Generator[None]:
-    before = open_files() if Path("/proc/self/fd").exists() else []
+    before = open_files()
     yield
     assert our_threads() == []
-    if Path("/proc/self/fd").exists():
-        assert not Counter(open_files()) - Counter(before)
+    assert not Counter(open_files()) - Counter(before)
 
 
 @pytest.fixture(autouse=True)

@@ -1,35 +1,23 @@
 """Every test here leaves nothing behind. (Tasks need no look: a trio run ends only when all of its tasks have.)"""
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
 from actors import Disk
-
-
-def _open_files() -> list[str]:
-    found: list[str] = []
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            found.append(os.readlink(link))
-        except FileNotFoundError:
-            continue
-    return sorted(path for path in found if ".db" in path or path.endswith(("/lock", " (deleted)")))
+from tests.leftovers import open_files
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Generator[None]:
     """No descriptor of a room, catalog or lock stays open; no thread still works (trio keeps idle ones for a while)."""
-    before = _open_files() if Path("/proc/self/fd").exists() else []
+    before = open_files()
     others = set(threading.enumerate())
     yield
-    if Path("/proc/self/fd").exists():
-        new = Counter(_open_files()) - Counter(before)  # one that another test left may be collected meanwhile
-        assert not new
+    new = Counter(open_files()) - Counter(before)  # one that another test left may be collected meanwhile
+    assert not new
     busy = [thread.name for thread in threading.enumerate() if thread not in others and "trio" not in thread.name.lower()]
     assert busy == []
 
