@@ -3,52 +3,31 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from actors.actor import Actor
 from actors.envelope import seal
-from actors.handlers import Handler, Handlers
-from actors.names import RoomName
+from actors.handlers import Handler
 from actors.room import Reply
 from durable_rooms.asyncio.desk import Desk
-from durable_rooms.border.border import Border
-from durable_rooms.border.crossing import Crossing, checked
+from durable_rooms.border.crossing import Crossing
+from durable_rooms.border.stub import Stub
 
 A = TypeVar("A", bound=Actor)
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Room(Generic[A]):
+class Room(Stub[A, Desk]):
     """Your end of one room; costs nothing, may be made per request. `await room.post("ann", "hi")`, or, for a type checker,
     `await room.call(ChatRoom.post, "ann", "hi")`."""
 
-    __slots__ = ("_border", "_desk", "_handlers", "_name", "_timeout", "actor", "id")
-
-    def __init__(
-        self,
-        actor: type[A],
-        name: RoomName,
-        handlers: Handlers,
-        border: Border,
-        desk: Desk,
-        timeout: float | None = None,
-    ) -> None:
-        self.id = name.id
-        self.actor = actor
-        self._name = name
-        self._handlers = handlers
-        self._border = border
-        self._desk = desk
-        self._timeout = timeout
-
-    def __repr__(self) -> str:
-        return f"<room {self._name}>"
+    __slots__ = ()
 
     def options(self, *, timeout: float | None) -> Self:
         """The same room with other terms. timeout: seconds that a call waits for its reply, then CallTimeout, which says whether
         it had begun (`asyncio.timeout` cannot); None: for ever."""
-        return type(self)(self.actor, self._name, self._handlers, self._border, self._desk, checked(timeout))
+        return self._with_timeout(timeout)
 
     @overload
     async def call(

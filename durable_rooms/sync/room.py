@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from actors.actor import Actor
 from actors.envelope import seal
-from actors.handlers import Handler, Handlers
-from actors.names import RoomName
+from actors.handlers import Handler
 from actors.room import Reply
-from durable_rooms.border.border import Border
-from durable_rooms.border.crossing import Crossing, checked
+from durable_rooms.border.crossing import Crossing
+from durable_rooms.border.stub import Stub
 from durable_rooms.sync.desk import FOR_EVER, Desk
 
 A = TypeVar("A", bound=Actor)
@@ -18,35 +17,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Room(Generic[A]):
+class Room(Stub[A, Desk]):
     """Your end of one room; costs nothing, may be shared by threads. `room.post("ann", "hi")`, or, for a type checker,
     `room.call(ChatRoom.post, "ann", "hi")`."""
 
-    __slots__ = ("_border", "_desk", "_handlers", "_name", "_timeout", "actor", "id")
-
-    def __init__(
-        self,
-        actor: type[A],
-        name: RoomName,
-        handlers: Handlers,
-        border: Border,
-        desk: Desk,
-        timeout: float | None = None,
-    ) -> None:
-        self.id = name.id
-        self.actor = actor
-        self._name = name
-        self._handlers = handlers
-        self._border = border
-        self._desk = desk
-        self._timeout = timeout
-
-    def __repr__(self) -> str:
-        return f"<room {self._name}>"
+    __slots__ = ()
 
     def options(self, *, timeout: float | None) -> Self:
         """The same room with other terms. timeout: seconds that a call waits for its reply, then CallTimeout; None: for ever."""
-        return type(self)(self.actor, self._name, self._handlers, self._border, self._desk, checked(timeout))
+        return self._with_timeout(timeout)
 
     @overload
     def call(self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
