@@ -101,7 +101,8 @@ async def _turn(
         seconds = await catch_up_seconds(runtime)
         arrived = (len(latencies) - before) / seconds
         nursery.cancel_scope.cancel()
-    assert runtime.status().replicas[0].resyncs == {}, "a room was copied whole: that is no catching up"
+    resyncs = runtime.status().replicas[0].resyncs
+    assert resyncs == {}, f"a room was copied whole, which is no catching up: {dict(resyncs)}"
     return Measured(behind / seconds, max(arrived, arrival))
 
 

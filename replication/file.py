@@ -106,15 +106,15 @@ class ReplicaFile:
             self._rehome = True
 
     def _open(self) -> None:
-        there = self._disk.exists(self.path)
-        if not there:
+        if not self._disk.exists(self.path):
             if self._house is not None:
                 self._house.note()  # first: a power cut may leave garbage of a file that has just been made
-            remove_companions(self._disk, self.path)
+            if self._disk.make_file(self.path):  # else its directory came back since we looked: the WAL there is its own
+                remove_companions(self._disk, self.path)
         elif self._rehome:
             rehome_wal(self._disk, self.path)
         self._rehome = False
-        connection = self._disk.connect(self.path, create=not there)
+        connection = self._disk.connect(self.path)
         try:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.config(apsw.SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, 0)  # a room's file is only ever read from here

@@ -263,6 +263,14 @@ class SimulatedDisk(Disk):
             self.note("mkdir", self.relative(path), node=DIRECTORY)
         return made
 
+    def make_file(self, path: Path) -> bool:
+        name = self.relative(path)
+        self._raise_if_struck("open", name)
+        made = super().make_file(path)
+        if made:
+            self.note("open", name, node=self.node(name, new=True))
+        return made
+
     def unlink(self, path: Path) -> bool:
         name = self.relative(path)
         self._raise_if_struck("unlink", name)

@@ -71,14 +71,13 @@ async def test_a_new_replica_of_which_a_power_cut_leaves_garbage_is_made_anew(
 ) -> None:
     """The directory's note of its replica is durable before the file is made, or the garbage would be called a stranger's."""
     noted: list[bool] = []
-    connect = rooms.doors.disk.connect
+    make_file = rooms.doors.disk.make_file
 
-    def watched(path: Path, **options: bool) -> apsw.Connection:
-        if options.get("create"):
-            noted.append((rooms.path / "replica-tokens").exists())
-        return connect(path, **options)
+    def watched(path: Path) -> bool:
+        noted.append((rooms.path / "replica-tokens").exists())
+        return make_file(path)
 
-    monkeypatch.setattr(rooms.doors.disk, "connect", watched)
+    monkeypatch.setattr(rooms.doors.disk, "make_file", watched)
     rooms.room("a").post(3)
     await replicate(rooms)
     assert noted == [True]

@@ -11,6 +11,7 @@ import trio
 
 import replication.batch
 from actors.errors import ReplicationLate
+from actors.names import RoomName
 from replication import SQLiteReplica
 from replication.file import ReplicaFile
 from replication.limits import WAL_BYTES_MAX
@@ -325,6 +326,36 @@ def test_rule_30_the_replica_runs_at_normal_in_wal(tmp_path: Path) -> None:
     assert file.run("PRAGMA wal_autocheckpoint") == [(0,)]
     assert file.run("PRAGMA busy_timeout") == [(0,)]
     file.close()
+
+
+class ComingBack(TestDisk):
+    """A disk on which a missing directory comes back the moment after somebody looked for a file in it."""
+
+    def __init__(self, gone: Path) -> None:
+        super().__init__()
+        self.gone = gone
+
+    def exists(self, path: Path) -> bool:
+        there = super().exists(path)
+        if not there and path.name == "replica.db" and self.gone.exists():
+            self.gone.rename(path.parent)
+        return there
+
+
+def test_a_replica_that_comes_back_while_it_is_looked_for_keeps_its_wal(tmp_path: Path) -> None:
+    place, gone = tmp_path / "place", tmp_path / "gone"
+    place.mkdir()
+    file = ReplicaFile(TestDisk(), place / "replica.db")
+    file.open()
+    with file.transaction():
+        file.intern(RoomName("ChatRoom", "a"))
+    file.close()
+    assert (place / "replica.db-wal").stat().st_size > 0
+    place.rename(gone)
+    again = ReplicaFile(ComingBack(gone), place / "replica.db")
+    again.open()
+    assert again.room(RoomName("ChatRoom", "a")) is not None
+    again.close()
 
 
 async def test_changes_of_state_are_logged(rooms: FakeRooms, replica: Path, follow: Follow, autojump_clock, caplog) -> None:
