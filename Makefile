@@ -18,7 +18,7 @@ test: $(VENV)/dev.stamp  ## the tests, on all processors; ARGS="-k name" picks s
 test-slow: $(VENV)/dev.stamp  ## only the long ones
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
-simulate: $(VENV)/demo.stamp  ## 1,000 simulated worlds, 100,000 power cuts (40 minutes on 2 cores); ARGS="--seeds 50" or your own MODULE:SCENARIO
+simulate: $(VENV)/demo.stamp  ## 1,000 simulated worlds, 150,000 power cuts (40 minutes on 2 cores); ARGS="--seeds 50" or your own MODULE:SCENARIO
 	@$(BIN)/durable-rooms simulate --seeds 1000 $(ARGS)
 
 sabotage: $(VENV)/dev.stamp  ## known-bad variants of the product against the simulator; ARGS="--json", or words of their names

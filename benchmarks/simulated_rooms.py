@@ -9,6 +9,7 @@ class OneRoom(ChatScenario):
     """The shipped chat in a single room."""
 
     rooms = ("a",)
+    cuts = 100
 
 
 class Idlers(ChatScenario):

@@ -9,6 +9,7 @@ simulation  one seed: lives, cuts, looks                                 life   
 disk, vfs   the disk door, ours and SQLite's                             world, image   what a power cut leaves
 threads     jobs that stop half-way        schedule   the order of tasks, virtual time        descriptors   who hears of errors
 history     what callers know              explain    replies against a model                 look   every promise, asked after
+cuts        where, and what was known      unsynced   the disk of looks
 run, report, shorten   many seeds, honest figures, a shorter failing case        events   the trace
 
 The product has no other implementation of anything for it: only its doors are replaced (`actors.doors`).

@@ -289,7 +289,7 @@ class SimulatedDisk(Disk):
         self._raise_if_struck("copy", self.relative(old))
         self._write_whole(new, old.read_bytes())
 
-    def write_synced(self, path: Path, content: bytes) -> None:
+    def write_synced(self, path: Path, content: bytes, *, private: bool = False) -> None:
         self._write_whole(path, content)
 
     def _write_whole(self, path: Path, content: bytes) -> None:

@@ -17,6 +17,7 @@ from actors.codec import by_value
 from durable_rooms.simulation.history import Call
 
 UNPICKLED = (pickle.PicklingError, AttributeError, TypeError)
+NOTE_EVERY, NOTES_MAX = 4, 32  # calls between two notes of a search, and notes of one
 TRIES_MAX = 20_000  # calls of the model for one room; real histories need one a call, and a few more for open calls
 
 
@@ -86,9 +87,14 @@ def _refuse_going_back(ordered: Sequence[Call]) -> None:
 class _Search:
     def __init__(self, known: Sequence[Call], unknown: Sequence[Call], notes: Explained, in_order: bool = False) -> None:
         self.known = list(known)
+        self.numbers = tuple(call.number for call in known)
         self.unknown = unknown
         self.in_order = in_order  # open calls only in the order in which they were called
         self.notes = notes
+        # Until there nothing is a read of this image, which the next one does not share. Notes are made there and on the way: the
+        # replica is late, so what it shows next has its place before the end.
+        self.shared = next((place for place, call in enumerate(known) if call.number < 0), len(known))
+        self.note_every = max(NOTE_EVERY, len(known) // NOTES_MAX)
         self.tries = 0
         self.farthest = -1
         self.expected: Any = None
@@ -106,8 +112,9 @@ class _Search:
                 steps.pop()
                 continue
             place, model, used = step
+            if place == self.shared or (place < self.shared and place % self.note_every == 0):
+                self._note(place, model, used)
             if place == len(self.known):
-                self._note(model, used)
                 return True
             steps.append(self._steps(place, model, used))
         return False
@@ -170,9 +177,10 @@ class _Search:
         except Exception as error:  # at this place the room would have raised as well, and would have rolled back
             return model, Raised(error)
 
-    def _note(self, model: Any, used: frozenset[int]) -> None:
-        if all(call.number > 0 for call in self.known):  # not with reads of one image, which the next one does not share
-            self.notes.runs[tuple(call.number for call in self.known)] = (model, used)
+    def _note(self, place: int, model: Any, used: frozenset[int]) -> None:
+        numbers = self.numbers[:place]
+        if {call.number for call in self.known[:place]} == set(numbers):  # calls with one `seq` may have changed places
+            self.notes.runs[numbers] = (model, used)
 
     def words(self) -> str:
         if self.expected is None:

@@ -93,8 +93,12 @@ class History:
         return seen
 
     def promises(self) -> int:
-        """How much somebody has been told; it only grows."""
-        return len(self.facts) + sum(call.outcome == "returned" for call in self.calls.values())
+        """How much somebody has been told, failures too; it only grows."""
+        return len(self.facts) + sum(call.settled is not None for call in self.calls.values())
+
+    def extent(self) -> tuple[int, int]:
+        """How much was asked and told. Of one life, equal where equally much was known: both only grow."""
+        return len(self.calls), self.promises()
 
     # -- for checks -----------------------------------------------------------------------------------------------------
     def acknowledged(self, method: str | None = None) -> Iterator[Call]:
@@ -108,4 +112,11 @@ class History:
 
     def rooms(self) -> list[str]:
         """Every room that was called, in the order of the first call."""
-        return list(dict.fromkeys(call.room for call in self.calls.values()))
+        return list(self.by_room())
+
+    def by_room(self) -> dict[str, list[Call]]:
+        """All calls, by room."""
+        found: dict[str, list[Call]] = {}
+        for call in self.calls.values():
+            found.setdefault(call.room, []).append(call)
+        return found

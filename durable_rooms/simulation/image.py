@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -104,7 +104,7 @@ def _with(node: Node, changes: list[Change]) -> bytes:
 
 def _some(node: Node, keep: Keep, chance: Random, wounds: Wounds, *, of_the_host: bool) -> bytes:
     if keep is Keep.NOTHING or not (node.pending or node.lost):
-        return bytes(node.durable)
+        return node.settled
     if keep is Keep.ALL:
         return bytes(node.now())
     content = bytearray(node.durable)
@@ -140,14 +140,18 @@ def _wounded(data: bytes, chance: Random, wounds: Wounds) -> bytes:
 # -- on a real disk -----------------------------------------------------------------------------------------------------
 def key_of(image: Image) -> bytes:
     """Equal for images of equal contents, on every machine."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update("\0".join(path for path, content in image.items() if content is None).encode())
+    digest = hashlib.sha256("\0".join(path for path, content in image.items() if content is None).encode())
     for path, content in image.items():
         if content is not None and not path.endswith("-shm"):
-            content = b"" if path in OF_THE_HOST else content
-            digest.update(f"\0{path}\0{len(content)}\0".encode())
-            digest.update(content)
-    return digest.digest()
+            digest.update(f"\0{path}\0".encode())
+            digest.update(_digest(b"" if path in OF_THE_HOST else content))
+    return digest.digest()[:16]
+
+
+@lru_cache(maxsize=64)
+def _digest(content: bytes) -> bytes:
+    """Most files of an image are the same objects as of the one before."""
+    return hashlib.sha256(content).digest()
 
 
 def write_image(image: Image, directory: Path, held: Iterable[str] | None = None) -> None:

@@ -4,25 +4,29 @@ Nothing here knows how the product keeps its promises: it calls rooms, reads the
 """
 
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-import apsw
 import trio
 
-from actors import Disk, Doors, InlineThreads
+from actors import Actor, Doors, InlineThreads
 from actors.names import DataDir, room_name
+from actors.schemas import Schemas
+from actors.template import Templates
 from durable_rooms.runtime import Runtime, open_with_doors
+from durable_rooms.simulation.cuts import Known
 from durable_rooms.simulation.explain import Explained, Unexplained, explain
 from durable_rooms.simulation.history import Call, History
 from durable_rooms.simulation.life import BEGAN
 from durable_rooms.simulation.scenario import After, Place, Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
 from durable_rooms.simulation.troubles import REPLICA
+from durable_rooms.simulation.unsynced import UnsyncedDisk
 from durable_rooms.verify import verify
+from durable_rooms.verify.files import FileMoved, Unreadable, reading
 from durable_rooms.verify.words import told
 from replication import SQLiteReplica
 
@@ -32,52 +36,44 @@ PLACES = 64  # rooms that are read twice stay open meanwhile
 LOOK_SECONDS_MAX = 7_200.0  # virtual; opening, reads and the stop
 
 
-class UnsyncedDisk(Disk):
-    """For looking: nothing is cut any more. `folders` is those in which a look may have left files."""
+class Notes:
+    """What looks of one seed share, for no two need find it out: what is explained already, and what the texts of schemas and
+    migrations come to, which is the same in every image and would be a tenth of each look."""
 
     def __init__(self) -> None:
-        self.folders: set[str] = set()
+        self.explained: dict[str, Explained] = {}
+        self.schemas = Schemas()
+        self._templates: dict[tuple[type[Actor], ...], Templates] = {}
 
-    def connect(self, path: Path, *, create: bool = False, read_only: bool = False) -> apsw.Connection:
-        self.folders.add(str(path.parent))
-        return super().connect(path, create=create, read_only=read_only)
+    def templates(self, release: Sequence[type[Actor]]) -> Templates:
+        return self._templates.setdefault(tuple(release), Templates())
 
-    def open(self, path: Path, *, create: bool = False) -> int:
-        self.folders.add(str(path.parent))
-        return super().open(path, create=create)
 
-    def rename(self, old: Path, new: Path) -> None:
-        self.folders.add(str(new.parent))
-        super().rename(old, new)
+@dataclass
+class Shown:
+    """What an opened image shows, and the asking alone has not changed. `reads`: by room, of those that could be read."""
 
-    def write_synced(self, path: Path, content: bytes) -> None:
-        self.folders.add(str(path.parent))
-        super().write_synced(path, content)
-
-    def mount(self, path: Path) -> None:
-        return None
-
-    def sync_data(self, fd: int) -> None:
-        pass
-
-    def sync_directory(self, path: Path) -> None:
-        pass
-
-    def sync_file_system(self, fd: int) -> None:
-        pass
+    seqs: dict[str, int]  # as the catalog has them
+    active: set[str]
+    reads: dict[str, list[Call]]
 
 
 class Inspection:
-    """One look at one directory; `problems` in words a caller would use."""
+    """One look at one directory; `problems` in words a caller would use.
 
-    def __init__(self, scenario: Scenario, life: int, history: History, where: str, explained: dict[str, Explained]) -> None:
+    `known` is what was known at the cuts that left it, at each more than at the one before: each is asked after in one opening,
+    for as long as the scenario's check has only read. `asked`: so many of them hold, or the next one has the problems.
+    """
+
+    def __init__(self, scenario: Scenario, life: int, known: Sequence[Known], notes: Notes) -> None:
         self.problems: list[str] = []
+        self.asked = 0
         self.disk = UnsyncedDisk()
         self._scenario = scenario
         self._life = life
-        self._history = history
-        self._where = where
-        self._explained = explained
+        self._known = known
+        self._all = known[-1].history
+        self._notes = notes
         self._read: set[str] = set()  # rooms whose `seq` a reply told
 
     def look(self, directory: Path, seed: str) -> list[str]:
@@ -93,14 +89,25 @@ class Inspection:
     async def _look(self, directory: Path, chance: Random) -> None:
         with trio.move_on_after(LOOK_SECONDS_MAX) as patience:
             async with self._opened(directory, chance) as runtime:
-                place = Place(runtime, self._scenario.classes(self._life + 1))
-                await self._ask(place)
-                if not self.problems:
-                    await self._check(After(place, self._history, self._where))
+                await self._ask(Place(runtime, self._scenario.classes(self._life + 1)))
                 if not self.problems:
                     await runtime.replicated(REPLICATED_SECONDS)
         if patience.cancelled_caught:
             self.problems.append(f"opening it, reading it or stopping again was not over after {LOOK_SECONDS_MAX:g} virtual s")
+
+    async def _ask(self, place: Place) -> None:
+        """Read every room once; all that was known must be true of it."""
+        shown = await self._show(place)
+        before = place.runtime.status().commits
+        for known in self._known:
+            self._judge(shown, known.history)
+            if not self.problems:
+                await self._check(After(place, known.history, known.where))
+            if self.problems:
+                return
+            self.asked += 1
+            if known is not self._known[-1] and place.runtime.status().commits != before:
+                return  # a check has written: this is not what the cut has left any more
 
     async def _check(self, after: After) -> None:
         try:
@@ -117,23 +124,30 @@ class Inspection:
         replicas = [SQLiteReplica()]
         limits = replace(self._scenario.limits, open_rooms_max=PLACES)
         async with open_with_doors(directory, classes, replicas=replicas, limits=limits, doors=doors) as runtime:
+            runtime.schemas, runtime.templates = self._notes.schemas, self._notes.templates(classes)
             yield runtime
 
-    async def _ask(self, place: Place) -> None:
-        """Read every room, and explain all replies."""
-        seqs = {str(name): position.seq for name, position, _ in place.runtime.positions()}
-        active = {str(name) for name, _, is_active in place.runtime.positions() if is_active}
-        for name in self._history.rooms():
-            calls = [call for call in self._history.calls.values() if call.room == name]
+    async def _show(self, place: Place) -> Shown:
+        positions = [(str(name), position.seq, is_active) for name, position, is_active in place.runtime.positions()]
+        shown = Shown({name: seq for name, seq, _ in positions}, {name for name, _, is_active in positions if is_active}, {})
+        for name in self._all.rooms():
+            reads = await self._reads(place, name)
+            if reads is not None:
+                shown.reads[name] = reads
+            self._read |= {name} if reads else set()
+        return shown
+
+    def _judge(self, shown: Shown, history: History) -> None:
+        """Explain all replies."""
+        for name, calls in history.by_room().items():
             known = [call for call in calls if call.outcome == "returned"]
             told = max((call.seq for call in known), default=0)
-            if told and name not in active and seqs.get(name, -1) < told:
-                self.problems.append(f"{name}: the catalog has {seqs.get(name)}, and seq {told} was acknowledged or shown")
-            reads = await self._reads(place, name)
+            if told and name not in shown.active and shown.seqs.get(name, -1) < told:
+                self.problems.append(f"{name}: the catalog has {shown.seqs.get(name)}, and seq {told} was acknowledged or shown")
+            reads = shown.reads.get(name)
             if reads is None:
                 continue
             now = max((read.seq for read in reads), default=None)
-            self._read |= {name} if reads else set()
             if now is not None and now < told:
                 self.problems.append(f"{name} is at seq {now}, and seq {told} was acknowledged or shown before: {_last(known)}")
             elif self._scenario.model is not None:
@@ -171,7 +185,7 @@ class Inspection:
         assert model is not None
         known, unknown = ([call for call in calls if hasattr(model, call.method)] for calls in (known, unknown))
         try:
-            explain(model, known, unknown, self._explained.setdefault(name, Explained()))
+            explain(model, known, unknown, self._notes.explained.setdefault(name, Explained()))
         except Unexplained as error:
             self.problems.append(f"{name}: {error}")
         except Exception as error:
@@ -179,7 +193,7 @@ class Inspection:
 
     def _compare(self, directory: Path) -> None:
         """Files are sound, and the replica equals the rooms."""
-        for name in self._history.rooms():
+        for name in self._all.rooms():
             file = DataDir(directory).room(room_name(*name.split("/", 1)))
             if file.exists() and not is_sound(file):
                 self.problems.append(f"{name}: its file is damaged")
@@ -193,7 +207,8 @@ class Inspection:
 
     def _compare_seqs(self, directory: Path) -> None:
         """Rooms that no read has asked: the replica, now equal to them, tells how far they are."""
-        told = [call for call in self._history.calls.values() if call.outcome == "returned" and call.room not in self._read]
+        history = self._known[max(self.asked, 1) - 1].history  # the last that this opening was asked after
+        told = [call for call in history.calls.values() if call.outcome == "returned" and call.room not in self._read]
         if not told:
             return
         with closing(sqlite3.connect(DataDir(directory).path / REPLICA)) as connection:
@@ -206,9 +221,9 @@ class Inspection:
 
 def is_sound(file: Path) -> bool:
     try:
-        with closing(sqlite3.connect(file)) as connection:
+        with reading(file) as connection:
             return connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-    except sqlite3.DatabaseError:
+    except (Unreadable, FileMoved):
         return False
 
 

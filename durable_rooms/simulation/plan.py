@@ -11,7 +11,7 @@ from durable_rooms.simulation.troubles import TROUBLES
 End = Literal["stopped", "killed", "cut"]
 
 LIVES = 3
-CUTS = 36  # images a life is looked at in; 1,000 seeds of 3 lives give 100,000
+CUTS = 50  # of a life; 1,000 seeds of 3 lives give 150,000
 HEALTHY = 0.3  # of the seeds have no faults of the disk: most errors of order show without, and faster
 ROOMY = 0.3  # of the lives
 FAULTS_MAX, TROUBLES_MAX = 3, 5  # a life

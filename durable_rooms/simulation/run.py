@@ -53,7 +53,7 @@ def scenario_of(text: str) -> type[Scenario]:
 def simulate(
     scenario: type[Scenario], *, seeds: int, first_seed: int = 1, processes: int | None = None, progress: Progress | None = None
 ) -> Report:
-    """Run seeds until all are done or FAILURES_MAX have failed; 1 to 5 s a seed and processor.
+    """Run seeds until all are done or FAILURES_MAX have failed; 3 to 10 s a seed and processor.
 
     Args:
       scenario: one that cannot be imported by its name runs in this process alone.

@@ -27,6 +27,7 @@ import trio
 from actors import Actor, Limits, Room, RoomsError
 from durable_rooms.runtime import Runtime
 from durable_rooms.simulation.history import Call, History
+from durable_rooms.simulation.plan import CUTS
 
 SMALL = Limits(open_rooms_max=2, wal_bytes_max=60_000, broken_rooms_max=1_000)  # rooms leave and checkpoint all the time
 
@@ -38,6 +39,7 @@ class Scenario:
       actors: the classes.
       releases: for lives after the first, classes of later releases with more migrations; the last one stays.
       clients, visits: so many clients at once, each calls `client` so often in each life.
+      cuts: the power is cut at so many places of each life.
       limits: of the runtime; by default small ones, so that rooms leave memory and checkpoint all the time.
       model: a plain class with the same methods, one object for one room: every reply must be explained by running the commands
         in the order of `seq` on it. Methods that it lacks change nothing that it shows; where it raises, the call left no trace.
@@ -52,6 +54,7 @@ class Scenario:
     releases: Sequence[Sequence[type[Actor]]] = ()
     clients: int = 4
     visits: int = 8
+    cuts: int = CUTS
     limits: Limits = SMALL
     model: type[Any] | None = None
     reads: Sequence[str] = ()

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from durable_rooms.simulation.cuts import Cuts, Remains
 from durable_rooms.simulation.events import Event, hash_of
-from durable_rooms.simulation.explain import Explained
 from durable_rooms.simulation.history import History
-from durable_rooms.simulation.image import Image, Keep, Wounds, image, key_of, write_image
+from durable_rooms.simulation.image import Keep, Wounds, image, write_image
 from durable_rooms.simulation.life import Life
-from durable_rooms.simulation.look import Inspection
+from durable_rooms.simulation.look import Inspection, Notes
 from durable_rooms.simulation.plan import LifePlan, Plan, plan_of
 from durable_rooms.simulation.scenario import Scenario
 from durable_rooms.simulation.world import World, world_of
@@ -19,7 +19,7 @@ from durable_rooms.simulation.world import World, world_of
 RAM_DISK = Path("/dev/shm")
 LAST_EVENTS = 25
 READING = LifePlan("cut", clients=0, visits=0)
-SECOND_CUTS = 0.1  # of the images are opened on a disk of their own, and cut again during the opening
+OPENINGS_CUT, SECOND_CUTS = 0.03, 4  # of the images so many are opened on a disk of their own as well, and each is cut so often
 
 
 def temporary_directory(inside: str | None = None) -> "tempfile.TemporaryDirectory[str]":
@@ -44,7 +44,7 @@ class Found:
     """What one or many seeds have found."""
 
     seeds: int = 0
-    crash_points: int = 0  # places that were cut
+    crash_points: int = 0  # cuts: places of a trace, each with what it left; all were asked after
     images: set[bytes] = field(default_factory=set[bytes])  # by contents; each was opened by the product and checked
     faults: dict[str, int] = field(default_factory=dict[str, int])
     virtual_seconds: float = 0.0
@@ -66,20 +66,20 @@ class Found:
 
 
 class Simulation:
-    """A world of one seed. `run` costs 1 to 5 s; the same seed gives the same trace everywhere."""
+    """A world of one seed. `run` costs 3 to 10 s; the same seed gives the same trace everywhere."""
 
     def __init__(self, scenario: Scenario, seed: int, *, plan: Plan | None = None, directory: Path | None = None) -> None:
         """Args: `plan` instead of the one that the seed expands to; `directory` for the files, else a temporary one in RAM."""
         self.scenario = scenario
         self.seed = seed
-        self.plan = plan or plan_of(seed, scenario.clients, scenario.visits)
+        self.plan = plan or plan_of(seed, scenario.clients, scenario.visits, cuts=scenario.cuts)
         self.found = Found(seeds=1)
         self._chance = Random(f"cuts {seed}")
         self._history = History()
-        self._explained: dict[str, Explained] = {}
-        self._seen: set[tuple[bytes, int]] = set()  # an image again, of which more was promised by then, is looked at again
+        self._notes = Notes()
         self._given = directory
         self._wounds = Wounds()
+        self._cuts = Cuts(self._chance, self._wounds)
         self._traces: list[str] = []
         self._folders: set[str] | None = None  # of the directory for looks, that the last one may have left files in
 
@@ -90,6 +90,8 @@ class Simulation:
         else:
             with temporary_directory() as directory:
                 self._live(Path(directory))
+        self.found.struck("kill", self._cuts.kept[Keep.ALL])
+        self.found.struck("power cut", self._cuts.kept[Keep.NOTHING] + self._cuts.kept[Keep.SOME])
         self.found.struck("torn write", self._wounds.torn)
         self.found.struck("garbage in a sector", self._wounds.garbage)
         self.found.trace = hash_of(Event("life", other=trace) for trace in self._traces)
@@ -140,61 +142,48 @@ class Simulation:
 
     # -- cuts ---------------------------------------------------------------------------------------------------------------
     def _cut(self, directory: Path, life: Life, world: World, end: int) -> None:
-        """Play the trace until its end, and look at images on the way. The world ends where the life does."""
-        places = self._places(life.disk.events[:end])
-        for place in range(end + 1):
-            for _ in range(places.count(place)):
-                if not self.found.failures:
-                    keep = self._chance.choice((Keep.NOTHING, Keep.SOME, Keep.SOME, Keep.SOME, Keep.ALL))
-                    self.found.struck("kill" if keep is Keep.ALL else "power cut")
-                    self._look(directory, life, place, image(world, keep, self._chance, self._wounds), keep.name.lower())
-            if place < end:
-                world.apply(life.disk.events[place])
+        """Cut on the way to the life's end, and look at all that this leaves. The world ends where the life does."""
+        events = life.disk.events[:end]
+        places = self._cuts.places(events, self.plan.cuts)
+        for remains in self._cuts.remains(world, events, places, life.number, self._history, f"life {life.number + 1}"):
+            self._look(directory, life, remains)
+            if not self.found.failures and self._chance.random() < OPENINGS_CUT:
+                self._cut_again(directory, life.number + 1, remains)
+            if self.found.failures:
+                return
 
-    def _places(self, events: list[Event]) -> list[int]:
-        """Where to cut: anywhere, with syncs in flight, just after replies (a promise is youngest there), after faults."""
-        if not events:
-            return []
-        anywhere = range(len(events))
-        in_flight = [place for place in anywhere if events[place].kind in ("sync returned", "file system sync returned")]
-        replied = [place + 1 for place in anywhere if events[place].kind in ("reply", "told", "replica")]
-        failed = [min(place + self._chance.randrange(1, 40), len(events)) for place in anywhere if events[place].kind == "fault"]
-        kinds = [kind for kind in (list(anywhere), in_flight, replied, failed) if kind]
-        return sorted(self._chance.choice(self._chance.choice(kinds)) for _ in range(self.plan.cuts))
-
-    def _look(self, directory: Path, life: Life, place: int, left: Image, keep: str) -> None:
-        self.found.crash_points += 1
-        number, history = life.number, self._history.until(life.number, place)
-        seen = key_of(left), history.promises()
-        if seen in self._seen:
-            return
-        self._seen.add(seen)
-        where = f"life {number + 1}, cut after event {place:,}, of the unsynced: {keep}"
-        if self._chance.random() < SECOND_CUTS:
-            number, history, left = self._cut_again(directory.with_name("again"), number + 1, history, left)
-            where += ", cut again while it was opened and read"
-        write_image(left, directory, self._folders)
-        looking = Inspection(self.scenario, number, history, where, self._explained)
-        problems = looking.look(directory, f"{self.seed} {life.number} {place}")
-        written = {str((directory / path).parent) for path, content in left.items() if content is not None}
-        self._folders = looking.disk.folders | written
-        self.found.images.add(key_of(left))
-        if problems:
-            self._fail(life, place, where, problems)
-
-    def _cut_again(self, directory: Path, number: int, history: History, left: Image) -> tuple[int, History, Image]:
-        """Open and read the image on a disk that writes down what happens, and cut that."""
-        self.found.struck("cut during recovery")
-        self.found.crash_points += 1
-        write_image(left, directory)
-        world = world_of(left)
-        life = Life(self.scenario, READING, number, f"{self.seed} again", directory, world.copy(), history)
+    def _cut_again(self, directory: Path, number: int, remains: Remains) -> None:
+        """Open and read an image on a disk that writes down what happens, and cut that."""
+        known, root = remains.known[-1], directory.with_name("again")
+        write_image(remains.image, root)
+        world = world_of(remains.image)
+        life = Life(self.scenario, READING, number, f"{self.seed} again {known.place}", root, world.copy(), known.history)
         life.run()
+        words = f"{known.where}, then opened and read"
         if life.problems:
-            self._fail(life, len(life.disk.events), "while an image was opened and read", life.problems)
-        end = self._chance.randrange(len(life.disk.events) + 1)
-        world.play(life.disk.events[:end])
-        return number, history.until(number, end), image(world, Keep.SOME, self._chance, self._wounds)
+            self._fail(life, len(life.disk.events), words, life.problems)
+            return
+        places = sorted(self._chance.randrange(len(life.disk.events) + 1) for _ in range(SECOND_CUTS))
+        self.found.struck("cut during recovery", SECOND_CUTS)
+        for left in self._cuts.remains(world, life.disk.events, places, number, known.history, words):
+            if not self.found.failures:
+                self._look(directory, life, left)
+
+    def _look(self, directory: Path, life: Life, remains: Remains) -> None:
+        """Open it, and ask after all that was known; again where the asking itself has written."""
+        waiting = remains.known
+        while waiting and not self.found.failures:
+            write_image(remains.image, directory, self._folders)
+            looking = Inspection(self.scenario, life.number, waiting, self._notes)
+            problems = looking.look(directory, f"{self.seed} {life.number} {waiting[0].place}")
+            written = {str((directory / path).parent) for path, content in remains.image.items() if content is not None}
+            self._folders = looking.disk.folders | written
+            self.found.crash_points += sum(known.cuts for known in waiting[: looking.asked])
+            self.found.images.add(remains.key)
+            if problems:
+                known = waiting[min(looking.asked, len(waiting) - 1)]
+                self._fail(life, known.place, known.where, problems)
+            waiting = waiting[looking.asked :]
 
     def _fail(self, life: Life, place: int, where: str, problems: list[str]) -> None:
         events = [str(event) for event in life.disk.events[max(0, place - LAST_EVENTS) : place]]

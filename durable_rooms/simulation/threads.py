@@ -96,6 +96,10 @@ class SteppedThreads:
     async def run_brief(self, job: Callable[..., T], *args: object) -> T:
         return await self.run(job, *args)
 
+    async def run_apart(self, job: Callable[..., T], *args: object) -> T:
+        """A job that hangs here goes on when its stop is over, so whoever leaves it waits as long."""
+        return await self.run(job, *args)
+
     def end(self) -> None:
         """End the threads that wait for work."""
         while self._idle:

@@ -64,11 +64,20 @@ class Node:
     durable: bytearray = field(default_factory=bytearray)
     pending: list[Change] = field(default_factory=list[Change])
     lost: list[Change] = field(default_factory=list[Change])
+    _settled: bytes | None = None
+
+    @property
+    def settled(self) -> bytes:
+        """What is durable. The same object until it changes: images of one life share most of what they hold."""
+        if self._settled is None:
+            self._settled = bytes(self.durable)
+        return self._settled
 
     def synced(self, before: int) -> None:
         for change in self.pending:
             if change.when < before:
                 change.onto(self.durable)
+                self._settled = None
                 if self.lost:
                     self.lost = [left for older in self.lost for left in _left(older, change)]
         self.pending = [change for change in self.pending if change.when >= before]

@@ -16,11 +16,11 @@ from actors import Limits, RoomName
 from actors.activation import Activation
 from actors.names import room_file
 from durable_rooms.simulation.chat import Chat, ChatScenario
-from durable_rooms.simulation.explain import Explained
+from durable_rooms.simulation.cuts import Known
 from durable_rooms.simulation.history import History
 from durable_rooms.simulation.image import Image, Keep, image, key_of, write_image
 from durable_rooms.simulation.life import Life
-from durable_rooms.simulation.look import REPLICATED_SECONDS, Inspection
+from durable_rooms.simulation.look import REPLICATED_SECONDS, Inspection, Notes
 from durable_rooms.simulation.plan import LifePlan
 from durable_rooms.simulation.scenario import Client, Place, SimulatedRoom
 from durable_rooms.simulation.threads import Hold
@@ -54,7 +54,7 @@ class Theatre:
         self.problems: list[str] = []
         self.where = ""
         self._seen: set[bytes] = set()
-        self._explained: dict[str, Explained] = {}
+        self._notes = Notes()
 
     def live(self, program: Callable[["Stage"], Awaitable[None]], limits: Limits = ROOMY) -> "Stage":
         """One life, to its orderly stop, then looks at the places that its program has noted.
@@ -105,9 +105,8 @@ class Theatre:
         directory = self.directory / "cut"
         write_image(left, directory)
         where = f"life {self.lives}, cut after event {place:,}, of the unsynced: {kept}"
-        looking = (Uncalled if uncalled else Inspection)(
-            self.scenario, stage.number, self.history.until(stage.number, place), where, self._explained
-        )
+        known = [Known(self.history.until(stage.number, place), where)]
+        looking = (Uncalled if uncalled else Inspection)(self.scenario, stage.number, known, self._notes)
         self.found(where, looking.look(directory, f"{self.lives} {place}"))
 
     def found(self, where: str, problems: list[str]) -> None:

@@ -58,12 +58,12 @@ def test_f02_100_seeds_lose_nothing():
 
 
 def test_f04_without_syncs_the_simulator_fails_at_once(monkeypatch):
-    """The harness is alive: each seed fails, by a room that is gone or by what it had acknowledged. The other known-bad variants:
-    tests/sabotage."""
+    """The harness is alive: each seed fails, by a room that nobody knows of or by what it had acknowledged. The other known-bad
+    variants: tests/sabotage."""
     no_sync(monkeypatch.setattr)
     problems = [problem for seed in (1, 2, 3) for problem in cut(seed, cuts=8).failures[0].problems]
-    assert any("is missing" in problem for problem in problems)
-    assert any("was acknowledged" in problem for problem in problems)
+    assert any("the catalog has None, and seq" in problem for problem in problems)
+    assert any("is at seq 1, and seq" in problem and "was acknowledged" in problem for problem in problems)
 
 
 # -- failed syncs -------------------------------------------------------------------------------------------------------------

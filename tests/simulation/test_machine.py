@@ -18,11 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from durable_rooms.simulation import ChatScenario
 from durable_rooms.simulation.chat import Chat
-from durable_rooms.simulation.explain import Explained
+from durable_rooms.simulation.cuts import Known
 from durable_rooms.simulation.history import History
 from durable_rooms.simulation.image import Keep, image, write_image
 from durable_rooms.simulation.life import Life
-from durable_rooms.simulation.look import Inspection
+from durable_rooms.simulation.look import Inspection, Notes
 from durable_rooms.simulation.plan import LifePlan
 from durable_rooms.simulation.scenario import Client, Place
 from durable_rooms.simulation.simulation import RAM_DISK
@@ -87,7 +87,7 @@ class RoomsAndCuts(RuleBasedStateMachine):
         self.directory = Path(self.temporary.name)
         self.world, self.history, self.number = World(), History(), 0
         self.groups: list[list[Call]] = []
-        self.explained: dict[str, Explained] = {}
+        self.notes = Notes()
 
     def teardown(self) -> None:
         try:
@@ -139,7 +139,7 @@ class RoomsAndCuts(RuleBasedStateMachine):
     def _look(self, left, keep: str) -> None:
         type(self).images += 1
         write_image(left, self.directory / "cut")
-        looking = Inspection(self.scenario, self.number, self.history, f"of the unsynced: {keep}", self.explained)
+        looking = Inspection(self.scenario, self.number, [Known(self.history, f"of the unsynced: {keep}")], self.notes)
         problems = looking.look(self.directory / "cut", f"{self.number}")
         assert not problems, problems
 
