@@ -1,0 +1,51 @@
+"""A `@read` searches as a handler does, wherever it runs."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from durable_rooms import Actor, Rows, SQLiteReplica, read
+from durable_rooms.testing import open_test_runtime
+
+
+class Chat(Actor):
+    migrations: ClassVar = ["CREATE TABLE messages (id INTEGER PRIMARY KEY, body TEXT)"]
+    fulltext: ClassVar = {"messages": ["body"]}
+
+    def post(self, body: str) -> None:
+        self.sql("INSERT INTO messages (body) VALUES (?)", body)
+
+    @read
+    def find(self, words: str) -> Rows:
+        return self.sql.match("messages", words)
+
+
+Plain: Any = type("Chat", (Chat,), {"fulltext": {}})
+
+
+async def found(runtime: Any, chat: Any, fresh: str, words: str = "one") -> tuple[str, list[int]]:
+    reply = await runtime.room(chat, "a").options(fresh=fresh).ask(chat.find, words)
+    return reply.source, [row["id"] for row in reply.value]
+
+
+async def test_a_read_finds_the_same_in_the_room_and_on_the_replica(tmp_path: Path, autojump_clock) -> None:
+    async with open_test_runtime(Chat, path=tmp_path, replicas=[SQLiteReplica()]) as runtime:
+        for id in ("b", "a"):
+            for body in ("one", "one two", "two"):
+                await runtime.room(Chat, id).post(f"{body} of {id}")
+        await runtime.replicated()
+        for words, ids in (("one", [2, 1]), ("two", [3, 2]), ("b", []), ('"two of"', [3, 2]), ("", [])):
+            assert await found(runtime, Chat, "room", words) == ("room", ids)
+            assert await found(runtime, Chat, "acknowledged", words) == ("replica", ids)
+
+
+async def test_a_room_that_was_not_opened_since_its_class_declares_full_text_is_opened_for_a_search(
+    tmp_path: Path, autojump_clock
+) -> None:
+    async with open_test_runtime(Plain, path=tmp_path, replicas=[SQLiteReplica()]) as runtime:
+        await runtime.room(Plain, "a").post("one")
+        await runtime.replicated()
+    for fresh in ("room", "any"):
+        async with open_test_runtime(Chat, path=tmp_path, replicas=[SQLiteReplica()]) as runtime:
+            assert (await found(runtime, Chat, fresh))[1] == [1]
+        async with open_test_runtime(Plain, path=tmp_path, replicas=[SQLiteReplica()]) as runtime:
+            await runtime.room(Plain, "a").post("nothing")  # its index goes
