@@ -6,23 +6,27 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from random import randrange
 from types import FrameType
 from typing import Annotated
 
 import typer
 
+from durable_rooms.cli.browse import browse_command
 from durable_rooms.cli.call import call_command
 from durable_rooms.cli.demo import demo_command
 from durable_rooms.cli.doctor import doctor_command
 from durable_rooms.cli.dump import dump_command
 from durable_rooms.cli.migrate import migrate_command
 from durable_rooms.cli.recover import recover_command
+from durable_rooms.cli.replicas import replicas_command
 from durable_rooms.cli.rooms import rooms_command
 from durable_rooms.cli.simulate import SHIPPED, simulate_command
 from durable_rooms.cli.status import status_command
-from durable_rooms.cli.verify import verify_command
+from durable_rooms.cli.verify import Look, verify_command
 from durable_rooms.inspect import Selection
 from durable_rooms.recovery import Source
+from durable_rooms.verify import Level
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -114,16 +118,23 @@ def demo(
 def verify(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A data directory; a process may be running on it.")],
     replica: Annotated[Path | None, typer.Option(metavar="FILE", help="The replica, if it is not DATA/replica.db.")] = None,
+    level: Annotated[Level, typer.Option(help="How closely: positions only; rows counted; every row.")] = "content",
+    sample: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only so many rooms, by chance.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="K", min=0, help="The chance, to look at the same rooms again.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Have the rooms that differ copied again, and look again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare every room with the replica, row by row and value by value, and name the first rows that differ.
 
-    Reads only; works beside a running process.
+    Reads only, but for --repair; works beside a running process, which does the copying itself. Where none runs, --repair does
+    it, and no process can start meanwhile.
 
-    Exit code 0: equal, or behind while a process is at work on it. 1: not equal. 2: not a data directory.
+    Exit code 0: equal, or behind while a process is at work on it; or repaired and equal now. 1: not equal. 2: not a data
+    directory.
     """
     with interruptible():
-        raise typer.Exit(verify_command(data, replica, as_json=as_json))
+        look = Look(data, replica, level, sample, seed if seed is not None else randrange(1_000_000))
+        raise typer.Exit(verify_command(look, repairing=repair, as_json=as_json))
 
 
 PresentArgument = Annotated[Path, typer.Argument(metavar="DATA", help="A data directory; a process may be running on it.")]
@@ -167,6 +178,22 @@ def status(
         raise typer.Exit(status_command(data, replica, watch=watch, as_json=as_json))
 
 
+@app.command(short_help="Say how the replicas of a data directory are doing.")
+def replicas(
+    data: PresentArgument,
+    replica: Annotated[Path | None, typer.Option(metavar="FILE", help="Only this one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list on stdout.")] = False,
+) -> None:
+    """Say of each replica how far it is, what was applied, copied whole, retried and refused, and what its file holds.
+
+    Reads only. Beside a running process the figures are its own, since its start, from DATA/status.json.
+
+    Exit code 0: all is well. 1: something needs a person; it is told. 2: not a data directory.
+    """
+    with interruptible():
+        raise typer.Exit(replicas_command(data, replica, as_json=as_json))
+
+
 @app.command(short_help="Say whether this machine and this place can keep promises.")
 def doctor(
     data: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="A data directory, or where one shall be.")] = None,
@@ -180,6 +207,24 @@ def doctor(
     """
     with interruptible():
         raise typer.Exit(doctor_command(data, as_json=as_json))
+
+
+@app.command(short_help="Look at the replica in a web browser.")
+def browse(
+    data: PresentArgument,
+    replica: Annotated[Path | None, typer.Option(metavar="FILE", help="The replica, if the process has it elsewhere.")] = None,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65_535, help="On 127.0.0.1; else any that is free.")] = 0,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in this machine's web browser.")] = False,
+) -> None:
+    """Show the replica as web pages: its views, filters, facets, some ready questions and your own SQL. Runs Datasette (extra
+    `browse`) in a process of its own until Ctrl-C.
+
+    Reads only; works beside a running process. Answers this machine alone, but every user of it.
+
+    Exit code 1: Datasette ended by itself. 2: nothing to look at, no Datasette, or the port is taken. 130: Ctrl-C.
+    """
+    with interruptible():
+        raise typer.Exit(browse_command(data, replica, port, open_browser=open_browser))
 
 
 RoomArgument = Annotated[str, typer.Argument(metavar="ROOM", help="A room, by class and id: ChatRoom/general.")]

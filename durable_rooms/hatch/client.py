@@ -6,7 +6,18 @@ from time import monotonic, sleep
 
 from actors.errors import Ran
 from durable_rooms.hatch.place import address
-from durable_rooms.hatch.wire import GREETING, HEAD, REPLY_BYTES_MAX, Garbled, Reply, Request, length_of, reply_of, request_bytes
+from durable_rooms.hatch.wire import (
+    GREETING,
+    HEAD,
+    REPLY_BYTES_MAX,
+    Garbled,
+    Recopy,
+    Reply,
+    Request,
+    length_of,
+    reply_of,
+    request_bytes,
+)
 
 GREETING_SECONDS_MAX = 5.0  # a loop that stands still, or a socket that a forked child holds open, greets nobody
 QUEUE_AGAIN_SECONDS = 0.02
@@ -20,7 +31,7 @@ class Lost(Exception):
         self.ran = ran
 
 
-def call_running(data: Path, request: Request) -> Reply | None:
+def call_running(data: Path, request: Request | Recopy) -> Reply | None:
     """None: no process listens there.
 
     Raises:

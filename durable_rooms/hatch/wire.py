@@ -2,7 +2,7 @@
 sends nothing to one that does not answer.
 
 greeting b"durable-rooms 1\\n"
-request  [1, "Class/id", method, [args…], {named}]
+request  [1, "Class/id", method, [args…], {named}]   or   [1, "recopy", "Class/id"]
 reply    [1, "value", value, seq]   or   [1, "error", type, message, ran]
 """
 
@@ -16,6 +16,7 @@ import msgpack
 from actors.errors import BadArguments, RoomsError
 from actors.names import RoomName
 from actors.runtime import Runtime
+from replication import Replicator
 
 VERSION = 1
 GREETING = b"durable-rooms %d\n" % VERSION
@@ -41,6 +42,13 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Recopy:
+    """Copy a room whole into the replica: it is not there as it is."""
+
+    room: RoomName
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """`error` is "" for a call that returned; else the exception's type, with its message, and whether it ran."""
 
@@ -51,7 +59,22 @@ class Reply:
     ran: str = ""
 
 
-async def ask(runtime: Runtime, request: Request) -> Reply:
+async def ask(runtime: Runtime, request: Request | Recopy) -> Reply:
+    """Do what is asked; every exception becomes a reply."""
+    if isinstance(request, Request):
+        return await _call(runtime, request)
+    try:
+        if not isinstance(runtime.follower, Replicator):
+            raise BadArguments("this process has no replica. Nothing ran.")
+        if request.room.actor not in runtime.classes or runtime.catalog.get(request.room) is None:
+            raise BadArguments(f"there is no room {request.room} here. Nothing ran.")
+        await runtime.follower.recopy(request.room, "repair")
+    except RoomsError as error:
+        return Reply(error=type(error).__name__, message=str(error), ran=error.ran)
+    return Reply()
+
+
+async def _call(runtime: Runtime, request: Request) -> Reply:
     """Call the room; every exception becomes a reply."""
     try:
         actor = runtime.classes.get(request.room.actor)
@@ -74,7 +97,9 @@ def _words(error: Exception) -> str:
         return f"(what it says cannot be had: its text raised {type(another).__name__})"
 
 
-def request_bytes(request: Request) -> bytes:
+def request_bytes(request: Request | Recopy) -> bytes:
+    if isinstance(request, Recopy):
+        return _framed([VERSION, "recopy", str(request.room)])
     return _framed([VERSION, str(request.room), request.method, request.args, request.named])
 
 
@@ -84,7 +109,7 @@ def reply_bytes(reply: Reply) -> bytes:
     return _framed([VERSION, "value", reply.value, reply.seq])
 
 
-def request_of(content: bytes) -> Request:
+def request_of(content: bytes) -> Request | Recopy:
     """Raises Garbled."""
     message = _message(content)
     match message:
@@ -94,6 +119,9 @@ def request_of(content: bytes) -> Request:
             if not all(isinstance(name, str) for name in named):
                 raise Garbled("an argument's name is not text")
             return Request(RoomName(actor, id), method, args, named)
+        case [1, "recopy", str() as room] if "/" in room:
+            actor, _, id = room.partition("/")
+            return Recopy(RoomName(actor, id))
         case _:
             raise Garbled("this is no request; is the other side of another version?")
 

@@ -7,6 +7,7 @@ place     is it a data directory, and who runs on it
 catalog   its rooms, page by page, and their sums
 live      what the running process says of itself (status.json)
 replica   how far the replica is, by positions
+replicas  each replica, by the process's words and by its file
 status    all of it, and what needs a person
 
 Uses Python's own sqlite3, so never in the process whose runtime owns the directory.

@@ -18,6 +18,7 @@ class ReplicaState:
     Attributes:
       rooms: that it knows.
       behind: rooms at rest whose last changes it does not have yet. Of active rooms the catalog cannot tell.
+      behind_changes: entries of their outboxes that it does not have, in these rooms.
       batch: number of the newest batch. batch_at: when it was applied (Unix seconds).
       unreadable: why nothing of this is known.
     """
@@ -28,6 +29,7 @@ class ReplicaState:
     format: int | None = None
     rooms: int = 0
     behind: int = 0
+    behind_changes: int = 0
     batch: int = 0
     batch_at: float | None = None
     unreadable: str | None = None
@@ -45,7 +47,7 @@ def replica_state(data: Path, path: Path) -> ReplicaState:
 
 def compared(catalog: sqlite3.Connection, copy: sqlite3.Connection, path: Path) -> ReplicaState:
     format = copy.execute("PRAGMA user_version").fetchone()[0]
-    rooms = behind = 0
+    rooms = behind = changes = 0
     there = positions_of_replica(copy)
     at, position = next(there, (None, None))
     for key, mine in positions_at_rest(catalog):
@@ -53,7 +55,9 @@ def compared(catalog: sqlite3.Connection, copy: sqlite3.Connection, path: Path) 
             rooms += 1
             at, position = next(there, (None, None))
         theirs = position if at == key else None
-        behind += mine[1] > 0 and (theirs is None or theirs < mine)
+        if mine[1] > 0 and (theirs is None or theirs < mine):
+            behind += 1
+            changes += max(1, mine[1] - (theirs[1] if theirs is not None else 0))
     rooms += (at is not None) + sum(1 for _ in there)
     batch, batch_at = 0, None
     if has(copy, "_applied"):
@@ -65,6 +69,7 @@ def compared(catalog: sqlite3.Connection, copy: sqlite3.Connection, path: Path) 
         format=format,
         rooms=rooms,
         behind=behind,
+        behind_changes=changes,
         batch=batch,
         batch_at=batch_at or None,
     )

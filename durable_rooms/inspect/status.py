@@ -185,7 +185,7 @@ def trouble(live: Live) -> list[str]:
         )
     replica = live.replica
     if replica is not None:
-        if replica.get("state") in ("retrying", "refused"):
+        if replica.get("state") in ("retrying", "refused", "hanging"):
             said.append(f"The replica is not reached ({replica['state']}): {replica.get('last_error')}. Rooms are not concerned.")
         if parked := replica.get("parked"):
             said.append(

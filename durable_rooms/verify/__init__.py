@@ -1,4 +1,4 @@
-"""Compare the rooms of a data directory with the replica, by content, from outside.
+"""Compare the rooms of a data directory with the replica from outside: by position, by number of rows, by content.
 
     report = verify(Path("data"))
     report.equal
@@ -12,7 +12,7 @@ walk      every room of the catalog
 Uses Python's own sqlite3 and nothing of the runtime: whoever checks it must not trust it.
 """
 
-from durable_rooms.verify.report import Difference, Report, RoomEntry
+from durable_rooms.verify.report import Difference, Level, Report, RoomEntry
 from durable_rooms.verify.walk import NotADataDirectory, verify
 
-__all__ = ["Difference", "NotADataDirectory", "Report", "RoomEntry", "verify"]
+__all__ = ["Difference", "Level", "NotADataDirectory", "Report", "RoomEntry", "verify"]

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from durable_rooms.verify.compare import SQLValue
+
+Level = Literal["positions", "counts", "content"]
+"""How closely is compared: only positions; also how many rows each table has; also every row."""
 
 NAMED_PER_ROOM_MAX = 3
 NAMED_MAX = 10
@@ -18,6 +21,7 @@ class RoomEntry(NamedTuple):
     id: str
     file: str = ""
     proven: bool = True
+    position: tuple[int, int] | None = None  # epoch and seq of a room at rest
 
     def __str__(self) -> str:
         return f"{self.actor}/{self.id}"
@@ -40,6 +44,7 @@ class RoomResult:
     rows: int = 0  # in the room
     behind: int = 0  # changes that the replica does not have yet
     unknown: bool = False  # the replica has never heard of the room
+    ahead: bool = False  # the replica says that it is further than the room
     differing: int = 0
     differences: list[Difference] = field(default_factory=list[Difference])  # the first few
 
@@ -52,13 +57,18 @@ class RoomResult:
 @dataclass(slots=True)
 class Report:
     data: Path
+    level: Level = "content"
     running: int | None = None  # pid of the process that runs on the directory
     rooms: int = 0
+    rooms_in_all: int = 0  # in the catalog; more than were compared if it was a sample
     rows: int = 0
     behind: dict[str, int] = field(default_factory=dict[str, int])  # by room: changes that the replica does not have yet
     missing: list[str] = field(default_factory=list[str])  # those of them that the replica has never heard of
     differing: int = 0
     differences: list[Difference] = field(default_factory=list[Difference])  # the first few
+    unequal: list[RoomEntry] = field(default_factory=list[RoomEntry])  # the rooms that differ
+    ahead: list[RoomEntry] = field(default_factory=list[RoomEntry])  # those of them that the replica is ahead of
+    strangers: list[str] = field(default_factory=list[str])  # rooms that only the replica knows, with rows
 
     @property
     def equal(self) -> bool:
@@ -75,6 +85,10 @@ class Report:
         self.rows += result.rows
         self.differing += result.differing
         self.differences += result.differences[: NAMED_MAX - len(self.differences)]
+        if result.differing:
+            self.unequal.append(room)
+        if result.ahead:
+            self.ahead.append(room)
         if result.behind:
             self.behind[str(room)] = result.behind
         if result.unknown:

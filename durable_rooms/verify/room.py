@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 from durable_rooms.verify.compare import Pair, Row, SQLValue, unequal
 from durable_rooms.verify.files import columns, has, quoted
-from durable_rooms.verify.report import Difference, RoomEntry, RoomResult
+from durable_rooms.verify.report import Difference, Level, RoomEntry, RoomResult
+
+Position = tuple[int, int]
+"""Epoch and seq."""
 
 
 class Table(NamedTuple):
@@ -22,7 +25,7 @@ class Table(NamedTuple):
 
 
 def compare_room(
-    source: sqlite3.Connection, copy: sqlite3.Connection, room: RoomEntry, *, even_if_behind: bool
+    source: sqlite3.Connection, copy: sqlite3.Connection, room: RoomEntry, *, even_if_behind: bool, level: Level = "content"
 ) -> RoomResult | None:
     """Compare one room with its rows in the replica; the replica's snapshot is the older one.
 
@@ -31,23 +34,52 @@ def compare_room(
     """
     result = RoomResult()
     views = views_of(copy, room.actor)
-    at = replica_position(copy, room)
-    result.behind = max(0, room_position(source) - (at or 0))
+    here, there = room_position(source), replica_position(copy, room)
+    at = there[1] if there is not None else None
+    result.behind = max(0, here[1] - (at or 0))
     if result.behind and not even_if_behind:
         return None
     if result.behind and at is None:
         result.unknown = True
         return result  # nothing was delivered, so there is nothing to compare
     at = at or 0
+    compare_positions(here, there, room, result)
+    if level == "positions" or (level == "counts" and result.behind):
+        return result  # rows on their way cannot be told from rows that are missing without looking at them
     if result.behind and gap(source, at):
         return result  # the outbox cannot say what is on its way: the replicator will copy the whole room
     for table in replicated_tables(source):
-        compare_table(source, copy, room, table, views.pop(table.name, None), at, result)
+        view = views.pop(table.name, None)
+        if level == "counts":
+            compare_counts(source, copy, room, table, view, result)
+        else:
+            compare_table(source, copy, room, table, view, at, result)
     for name, view in views.items():  # tables that other rooms of the class have, or that this one had
         rows = count(copy, view, room.id)
         if rows and not result.behind:
             result.add(Difference(str(room), name, note=f"the replica has {rows} rows of a table that the room does not have"))
     return result
+
+
+def compare_positions(here: Position, there: Position | None, room: RoomEntry, result: RoomResult) -> None:
+    """The replica never knows more of a room than the room, nor the catalog of one at rest."""
+    if there is not None and there > here:
+        result.ahead = True
+        result.add(Difference(str(room), note=f"the replica stands at {there} (epoch, seq), ahead of the room at {here}"))
+    elif room.position is not None and room.position > here:
+        result.add(
+            Difference(str(room), note=f"the catalog has it at {room.position} (epoch, seq), the room's file is older: {here}")
+        )
+
+
+def compare_counts(
+    source: sqlite3.Connection, copy: sqlite3.Connection, room: RoomEntry, table: Table, view: str | None, result: RoomResult
+) -> None:
+    ours = source.execute(f"SELECT count(*) FROM {quoted(table.name)}").fetchone()[0]  # noqa: S608
+    its = count(copy, view, room.id) if view else 0
+    result.rows += ours
+    if ours != its:
+        result.add(Difference(str(room), table.name, note=f"the room has {ours:,} rows, the replica {its:,}"))
 
 
 def compare_table(
@@ -81,10 +113,11 @@ def compare_table(
 
 
 # -- the room's side ------------------------------------------------------------------------------------------------
-def room_position(source: sqlite3.Connection) -> int:
+def room_position(source: sqlite3.Connection) -> Position:
     if not has(source, "_outbox"):
-        return 0  # a room in its first moment
-    return source.execute("SELECT ifnull(max(seq), 0) FROM _outbox").fetchone()[0]
+        return 0, 0  # a room in its first moment
+    epoch = source.execute("SELECT ifnull(max(epoch), 1) FROM _timeline").fetchone()[0] if has(source, "_timeline") else 1
+    return epoch, source.execute("SELECT ifnull(max(seq), 0) FROM _outbox").fetchone()[0]
 
 
 def replicated_tables(source: sqlite3.Connection) -> list[Table]:
@@ -114,11 +147,10 @@ def undelivered(source: sqlite3.Connection, table: Table, at: int) -> set[Row]:
 
 
 # -- the replica's side ---------------------------------------------------------------------------------------------
-def replica_position(copy: sqlite3.Connection, room: RoomEntry) -> int | None:
+def replica_position(copy: sqlite3.Connection, room: RoomEntry) -> Position | None:
     if not has(copy, "_rooms"):
         return None
-    row = copy.execute("SELECT seq FROM _rooms WHERE actor = ? AND id = ?", (room.actor, room.id)).fetchone()
-    return row[0] if row else None
+    return copy.execute("SELECT epoch, seq FROM _rooms WHERE actor = ? AND id = ?", (room.actor, room.id)).fetchone()
 
 
 def views_of(copy: sqlite3.Connection, actor: str) -> dict[str, str]:

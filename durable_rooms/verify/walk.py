@@ -3,12 +3,13 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 from durable_rooms.verify.files import MOVED_SECONDS, RETRY_SECONDS, FileMoved, Unreadable, held_still, owner, reading
-from durable_rooms.verify.report import Difference, Report, RoomEntry, RoomResult
+from durable_rooms.verify.report import Difference, Level, Report, RoomEntry, RoomResult
 from durable_rooms.verify.room import compare_room, leftovers
 
 PATIENCE_SECONDS = 20.0  # in all, so that a thousand busy rooms do not take an hour
@@ -23,12 +24,23 @@ class NotADataDirectory(Exception):
 
 
 def verify(
-    data: Path, replica: Path | None = None, *, patience: float = PATIENCE_SECONDS, progress: Progress | None = None
+    data: Path,
+    replica: Path | None = None,
+    *,
+    level: Level = "content",
+    sample: int | None = None,
+    seed: int = 0,
+    only: Collection[RoomEntry] | None = None,
+    patience: float = PATIENCE_SECONDS,
+    progress: Progress | None = None,
 ) -> Report:
     """Compare all rooms of a data directory with the replica.
 
     Args:
       replica: its file, if it is not `replica.db` in the directory.
+      level: how closely.
+      sample: only so many rooms, drawn by chance from `seed`.
+      only: these rooms, as an earlier report has them.
       patience: seconds in all for the replica to catch up with rooms, if a process runs on the directory.
       progress: called after each room with the report so far and the number of rooms.
 
@@ -38,27 +50,38 @@ def verify(
     """
     replica = replica or data / "replica.db"
     require(data, replica)
-    report = Report(data, running=owner(data))
+    report = Report(data, level, running=owner(data))
     if report.running == os.getpid():
         # Two SQLite libraries in one process: when one closes a file, POSIX takes away the other's locks on it.
         raise RuntimeError(
             f"verify must not run in the process whose runtime owns {data}; run `durable-rooms verify {data}` beside it"
         )
     copied = settled(replica, rooms_of_replica)  # before the catalog: a new room is in the catalog first
-    rooms = settled(data / "catalog.db", rooms_of_catalog)
+    catalogued = settled(data / "catalog.db", rooms_of_catalog)
+    report.rooms_in_all = len(catalogued)
+    rooms = chosen(catalogued, sample, seed, only)
     left = patience if report.running else 0.0
     for room in rooms:
         began = time.monotonic()
-        result = verify_room(data, replica, room, min(left, ROOM_PATIENCE_SECONDS))
+        result = verify_room(data, replica, room, level, min(left, ROOM_PATIENCE_SECONDS))
         left = max(0.0, left - (time.monotonic() - began)) if result.behind or result.differing else left
         report.add(room, result)
         if progress:
             progress(report, len(rooms))
-    known = {(room.actor, room.id) for room in rooms}
-    for stranger in copied:
+    known = {(room.actor, room.id) for room in catalogued}
+    for stranger in copied if only is None else ():
         if (stranger.actor, stranger.id) not in known:
             verify_stranger(replica, stranger, report)
     return report
+
+
+def chosen(rooms: list[RoomEntry], sample: int | None, seed: int, only: Collection[RoomEntry] | None) -> list[RoomEntry]:
+    if only is not None:
+        names = {(room.actor, room.id) for room in only}
+        rooms = [room for room in rooms if (room.actor, room.id) in names]
+    if sample is None or sample >= len(rooms):
+        return rooms
+    return [rooms[place] for place in sorted(Random(seed).sample(range(len(rooms)), sample))]
 
 
 def require(data: Path, replica: Path) -> None:
@@ -71,8 +94,11 @@ def require(data: Path, replica: Path) -> None:
 
 
 def rooms_of_catalog(connection: sqlite3.Connection) -> list[RoomEntry]:
-    rows = connection.execute("SELECT actor, id, file, proven FROM rooms ORDER BY actor, id")
-    return [RoomEntry(actor, id, file, bool(proven)) for actor, id, file, proven in rows]
+    rows = connection.execute("SELECT actor, id, file, proven, active, epoch, seq FROM rooms ORDER BY actor, id")
+    return [
+        RoomEntry(actor, id, file, bool(proven), None if active else (epoch, seq))
+        for actor, id, file, proven, active, epoch, seq in rows
+    ]
 
 
 def rooms_of_replica(connection: sqlite3.Connection) -> list[RoomEntry]:
@@ -98,7 +124,7 @@ def settled(path: Path, read: Callable[[sqlite3.Connection], T]) -> T:
         raise NotADataDirectory(f"{path.parent} cannot be read: {error}.") from error
 
 
-def verify_room(data: Path, replica: Path, room: RoomEntry, patience: float) -> RoomResult:
+def verify_room(data: Path, replica: Path, room: RoomEntry, level: Level, patience: float) -> RoomResult:
     """Compare one room, at a moment when the replica has caught up with it if there is one within `patience` seconds."""
     path = data / "rooms" / room.file
     deadline = time.monotonic() + patience
@@ -106,7 +132,7 @@ def verify_room(data: Path, replica: Path, room: RoomEntry, patience: float) -> 
         now = time.monotonic()
         try:
             with reading(replica) as copy, reading(path) as source:
-                result = compare_room(source, copy, room, even_if_behind=now >= deadline)
+                result = compare_room(source, copy, room, even_if_behind=now >= deadline, level=level)
         except FileMoved:
             result = (
                 None
@@ -135,3 +161,5 @@ def verify_stranger(replica: Path, room: RoomEntry, report: Report) -> None:
         result.add(Difference(str(room), table, note=f"the replica has {rows} rows of a room that does not exist"))
     report.differing += result.differing
     report.differences += result.differences
+    if result.differing:
+        report.strangers.append(str(room))
