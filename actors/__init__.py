@@ -16,6 +16,7 @@ from actors.doors import Doors
 from actors.errors import (
     ActorFailed,
     BadArguments,
+    BadBookmark,
     CallFailed,
     CallRefused,
     CallTimeout,
@@ -46,6 +47,7 @@ from actors.errors import (
     WrongDoor,
 )
 from actors.follower import (
+    Census,
     Changes,
     Column,
     Commit,
@@ -66,6 +68,7 @@ from actors.limits import Limits
 from actors.listing import RoomInfo
 from actors.migration import Migration
 from actors.names import DataDir, RoomName
+from actors.read import Answer, Freshness, ReadCall, read
 from actors.room import Reply, Room
 from actors.runtime import Runtime, RuntimeStatus
 from actors.sql import SQL, Row, Rows, SQLValue
@@ -76,10 +79,13 @@ __all__ = [
     "SQL",
     "Actor",
     "ActorFailed",
+    "Answer",
     "BadArguments",
+    "BadBookmark",
     "CallFailed",
     "CallRefused",
     "CallTimeout",
+    "Census",
     "Changes",
     "Column",
     "Commit",
@@ -92,6 +98,7 @@ __all__ = [
     "Doors",
     "EpochStart",
     "Follower",
+    "Freshness",
     "Index",
     "InlineThreads",
     "Limits",
@@ -105,6 +112,7 @@ __all__ = [
     "OutcomeUnknown",
     "Overloaded",
     "Position",
+    "ReadCall",
     "ReplicationLate",
     "Reply",
     "Room",
@@ -138,4 +146,5 @@ __all__ = [
     "WorkerThreads",
     "WrongDoor",
     "open_house",
+    "read",
 ]

@@ -75,6 +75,8 @@ class Activation:
         self._room = str(housing.name)
         self._wakeup = Wakeup()
         self._told_seq = storage.transaction.seq
+        self.durable = self.position  # the newest that a caller may have been told of
+        self._on_its_way: list[tuple[int, Position]] = []  # commits that no round has certified yet, by their count
         self._stamp: tuple[int, tuple[int, int]] | None = None  # of the WAL, when we last looked for other programs' commits
         self._paused = False  # the last part of a checkpoint: no turn and no slice meanwhile
         self.upkeep = Upkeep(self, self._room, limits, doors.threads, housing.checkpoints, housing.lock)
@@ -194,9 +196,10 @@ class Activation:
         if not wrote:
             return
         self.gate.committed += 1
-        seq = self.storage.transaction.seq
-        self._housing.wrote(self.position, max(0, seq - self._told_seq))
-        self._told_seq = seq
+        position = self.position
+        self._on_its_way.append((self.gate.committed, position))
+        self._housing.wrote(position, max(0, position.seq - self._told_seq))
+        self._told_seq = position.seq
         self._syncer.request(self)
 
     def commit_unknown(self, error: apsw.Error) -> None:
@@ -229,6 +232,9 @@ class Activation:
             if storage.newborn:
                 storage.newborn = False
                 self._housing.birth_durable()
+        way = self._on_its_way
+        while way and way[0][0] <= count:
+            self.durable = way.pop(0)[1]
         self.gate.certify(count)
         if self.gate.clear:
             self._housing.rested()
@@ -309,17 +315,16 @@ class Activation:
         return self._starting is None and not self._slices.excludes_others and not self._paused
 
     async def _turn(self, nursery: trio.Nursery) -> None:
-        storage = self.storage
         settled, next_async, locked = self._turns.run(self._housing.mailbox)
-        seq = storage.transaction.seq
+        position = self.position
         for envelope in settled:
-            envelope.seq = seq
+            envelope.position = position
         self.gate.hold(settled)
         self._housing.used()
         if next_async is not None:
             self._starting = next_async
             nursery.start_soon(self._run_async, next_async)
-        self.upkeep.look(nursery, seq)
+        self.upkeep.look(nursery, position.seq)
         if locked:
             await self._wait_for_lock()
 

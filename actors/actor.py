@@ -1,11 +1,12 @@
 """The class a user writes: one room, one thread of control, one SQLite file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from inspect import getattr_static
 from random import Random
 from typing import Any, ClassVar, Protocol
 
+from actors import fulltext
 from actors.errors import StatementRefused
 from actors.migration import Migration
 from actors.sql import SQL
@@ -39,13 +40,17 @@ class Actor:
     local_tables: ClassVar[frozenset[str]] = frozenset()
     """Tables that never leave the room; they need no primary key."""
 
+    fulltext: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Tables and their columns in which `self.sql.match` finds words: {"messages": ["body"]}. Rooms that exist make their index
+    when they are next opened, 10 µs a row."""
+
     _surroundings: Surroundings
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         ours = cls.__mro__[: cls.__mro__.index(Actor)]  # mixins, too: what comes before Actor replaces what Actor provides
         own = {name for base in ours for name in vars(base) if not name.startswith("__")}
-        taken = own & (_ACTOR_NAMES - {"migrations", "local_tables"})
+        taken = own & (_ACTOR_NAMES - {"migrations", "local_tables", "fulltext"})
         if taken:
             raise TypeError(f"{cls.__name__} redefines {', '.join(sorted(taken))}, which Actor provides; choose another name")
         reserved = {name for name in own & STUB_NAMES if callable(getattr_static(cls, name))}
@@ -53,6 +58,7 @@ class Actor:
             raise TypeError(f"{cls.__name__}: {', '.join(sorted(reserved))} is a name of every room's stub; choose another name")
         if isinstance(cls.local_tables, str):
             raise TypeError(f"{cls.__name__}: local_tables is a set of names: frozenset({{{cls.local_tables!r}}})")
+        cls.fulltext = fulltext.declared(cls.__name__, cls.fulltext)
 
     @property
     def id(self) -> str:

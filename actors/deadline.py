@@ -7,24 +7,29 @@ interrupts it. A write that is interrupted makes SQLite roll back the whole tran
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from actors.guard import Guard
-
 # Steps of SQLite's virtual machine between two looks: 0.1 ms of computing, or at worst so many pages read from a cold disk.
 # A look costs 0.3 µs, so 1,000 cost an insert nothing that could be measured (11.5 µs with and without; at 100: a scan +27 %).
 STEPS = 1_000
 
 
+class Judge(Protocol):
+    @property
+    def handler_runs(self) -> bool: ...
+
+
 class Statements(Protocol):
-    """What a deadline needs of a transaction."""
+    """What a deadline needs of a transaction, or of a read."""
 
     connection: Any
-    guard: Guard
     statement_began: float | None
     statement_seconds_max: float
 
+    @property
+    def guard(self) -> Judge: ...
+
 
 class Deadline:
-    """The progress handler of one room's connection. It interrupts handlers' statements only, never the runtime's own."""
+    """The progress handler of one connection. It interrupts handlers' statements only, never the runtime's own."""
 
     __slots__ = ("_statements", "_stopwatch")
 

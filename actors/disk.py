@@ -42,6 +42,10 @@ def _has_open(process: Path, file: os.stat_result) -> bool:
     return False
 
 
+def _privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 class Disk:
     """The real disk. All methods block; the ones that sync take 0.1 to 100 ms. Raises OSError as the system does."""
 
@@ -165,8 +169,9 @@ class Disk:
             copy.flush()
             self.sync_data(copy.fileno())
 
-    def write_synced(self, path: Path, content: bytes) -> None:
-        with path.open("wb") as file:
+    def write_synced(self, path: Path, content: bytes, *, private: bool = False) -> None:
+        """A new file; `private`: for its owner's eyes only."""
+        with open(path, "wb", opener=_privately if private else None) as file:
             file.write(content)
             file.flush()
             self.sync_data(file.fileno())

@@ -6,6 +6,7 @@ that a simulator can replace each of them and the same actor classes run unchang
 """
 
 import ctypes
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,16 +50,20 @@ def lookout_of(threads: Threads) -> Lookout:
 
 @dataclass(slots=True)
 class Doors:
-    """The real world by default. Where the threads are not real, nobody looks at the loop and its time is trio's."""
+    """The real world by default. Where the threads are not real, nobody looks at the loop, its time is trio's, and secrets are
+    drawn from `random`."""
 
     disk: Disk = field(default_factory=Disk)
     threads: Threads = field(default_factory=WorkerThreads)
     wall_clock: Callable[[], float] = time.time
     random: Random = field(default_factory=seeded_random)
     give_memory_back: Callable[[], None] = give_memory_back
+    secret: Callable[[int], bytes] = field(default=None)  # pyright: ignore[reportAssignmentType] - set below
     stopwatch: Callable[[], float] = field(default=None)  # pyright: ignore[reportAssignmentType] - set below
     lookout: Lookout = field(default=None)  # pyright: ignore[reportAssignmentType]
 
     def __post_init__(self) -> None:
+        # What nobody may guess; `random` may be guessed from what it gave.
+        self.secret = self.secret or (secrets.token_bytes if isinstance(self.threads, WorkerThreads) else self.random.randbytes)
         self.stopwatch = self.stopwatch or stopwatch_of(self.threads)
         self.lookout = self.lookout or lookout_of(self.threads)

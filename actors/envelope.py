@@ -7,16 +7,19 @@ import trio
 
 from actors.codec import by_value
 from actors.errors import BadArguments, TooLarge
+from actors.follower import Position
 from actors.handlers import Handler
 from actors.limits import Limits
 from actors.names import RoomName
+
+NOWHERE = Position(0, 0)
 
 
 class Envelope:
     """States: waiting (not begun), begun, settled. A caller that is cancelled lets go of it: not begun, it never runs;
     begun, it completes and its reply is dropped."""
 
-    __slots__ = ("_task", "abandoned", "args", "begun", "error", "handler", "kwargs", "seq", "size", "value")
+    __slots__ = ("_task", "abandoned", "args", "begun", "error", "handler", "kwargs", "position", "size", "value")
 
     def __init__(self, handler: Handler, args: list[Any], kwargs: dict[str, Any], size: int) -> None:
         self.handler = handler
@@ -27,7 +30,7 @@ class Envelope:
         self.abandoned = False
         self.error: BaseException | None = None  # what the call raised
         self.value: Any = None  # what it returned, already by value
-        self.seq = 0  # the room's seq that it saw or made
+        self.position = NOWHERE  # of the room, as it saw or made it
         self._task: trio.lowlevel.Task | None = None
 
     def of_this_task(self) -> None:

@@ -29,7 +29,8 @@ RoomsError                         ran, retryable, room
 ├── DataDirInUse                   open_runtime: another process owns the directory
 ├── DiskUnfit                      open_runtime: the directory cannot hold rooms
 ├── DiskFailed                     the runtime stopped: syncs fail in several rooms, or in the catalog
-└── ReplicationLate                runtime.replicated(): the deadline passed
+├── ReplicationLate                the replica did not come so far in time; rooms are not affected
+└── BadBookmark                    runtime.session(): a bookmark that this data directory did not make
 
 An exception that a handler raises itself is not in this tree: its caller gets that very one, with a note that names the room.
 """
@@ -194,3 +195,7 @@ class ReplicationLate(RoomsError):
     """The replica did not catch up before the deadline. Rooms are not affected."""
 
     retryable = True
+
+
+class BadBookmark(RoomsError, ValueError):
+    """A bookmark that this data directory did not make: forged, cut short, or of another one. Begin a session without it."""

@@ -5,7 +5,7 @@ changed, collects the changes when it likes, and says how far it got, so that th
 implements `Follower`; `actors` implements `Source` and `Rooms`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,12 +48,16 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A replicated table as the room has it; `key` is its primary key, `columns` holds all columns in order."""
+    """A replicated table as the room has it; `key` is its primary key, `columns` holds all columns in order.
+
+    `fulltext`: the columns that can be searched. Not in its text, of which digests are made: schemas without any keep theirs.
+    """
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     indexes: tuple[Index, ...]
+    fulltext: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,14 @@ class RoomCopy:
     commit_now: "CommitNow"
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many rows each replicated table of a room has, at one moment of it; None: the room is too large to be counted."""
+
+    position: Position
+    rows: Mapping[str, int] | None
+
+
 class CommitNow(Protocol):
     def __call__(self) -> Commit:
         """The newest commit of the room: waiting for it covers everything that was read before this call."""
@@ -139,6 +151,15 @@ class Source(Protocol):
 
     def copy(self) -> AbstractAsyncContextManager[RoomCopy]:
         """Hold the room's file for a resync. Raises as `collect`."""
+        ...
+
+    async def census(self, bytes_max: int) -> Census | None:
+        """Count the rows of a room whose file has `bytes_max` at most, in a worker thread, beside its turns. What is counted may
+        not be durable yet. None: it cannot be had without opening the room.
+
+        Raises:
+          RoomUnfit: its file cannot be read.
+        """
         ...
 
     def acknowledge(self, seq: int) -> None:

@@ -7,6 +7,8 @@ the statement cache (`sql.internal`), so one flag, "a handler runs", decides for
 import apsw
 
 from actors.limits import LIKE_PATTERN_BYTES_MAX, STATEMENT_BYTES_MAX, Limits
+from actors.purity import ASKED_BY_INDEXES, ReadGuard
+from actors.words import PREFIX
 
 _DENIED = {
     apsw.SQLITE_ATTACH: "use ATTACH: a room is one file",
@@ -36,32 +38,39 @@ _SCHEMA_CHANGES = frozenset(
     }
 )
 
-_ON_TABLES = frozenset({apsw.SQLITE_READ, apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}) | _SCHEMA_CHANGES
+_ROWS = frozenset({apsw.SQLITE_READ, apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE})
+_ON_TABLES = _ROWS | _SCHEMA_CHANGES
 
-_ASKED_BY_INDEXES = frozenset({"data_version", "page_size"})  # pragmas that full text and R-tree tables read for themselves
-_CAPTURE = "_capture_"
+_OUR_TRIGGERS = ("_capture_", PREFIX)
+
+
+def harden(connection: apsw.Connection, limits: Limits) -> None:
+    """The settings and bounds of every connection on which statements of a user run."""
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)  # "typo" is a column that is missing, not a text
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+    connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, limits.row_bytes_max)
+    connection.limit(apsw.SQLITE_LIMIT_SQL_LENGTH, STATEMENT_BYTES_MAX)
+    connection.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_PATTERN_BYTES_MAX)
+    connection.limit(apsw.SQLITE_LIMIT_WORKER_THREADS, 0)  # a sort stays on its thread: no chance, none of our doors
 
 
 class Guard:
-    """The authorizer of one connection. `handler_runs` switches it; `refusal` says what it last refused."""
+    """The authorizer of one connection. `handler_runs` switches it; `refusal` says what it last refused. While a read runs there,
+    `reading` decides."""
 
-    __slots__ = ("handler_runs", "refusal", "schema_touched")
+    __slots__ = ("handler_runs", "reading", "refusal", "schema_touched")
 
     def __init__(self) -> None:
         self.handler_runs = False
+        self.reading: ReadGuard | None = None
         self.schema_touched = False  # a statement that changes the schema was prepared since this was cleared
         self.refusal: str | None = None
 
     def install(self, connection: apsw.Connection, limits: Limits) -> None:
         connection.authorizer = self
-        connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-        connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)  # "typo" is a column that is missing, not a text
-        connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
-        connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
-        connection.limit(apsw.SQLITE_LIMIT_LENGTH, limits.row_bytes_max)
-        connection.limit(apsw.SQLITE_LIMIT_SQL_LENGTH, STATEMENT_BYTES_MAX)
-        connection.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_PATTERN_BYTES_MAX)
-        connection.limit(apsw.SQLITE_LIMIT_WORKER_THREADS, 0)  # a sort stays on its thread: no chance, none of our doors
+        harden(connection, limits)
         # Left as SQLite has them: columns (2,000) and compound selects (500), because a lower bound would make rooms that have
         # more unreadable; trigger depth (1,000), because deleting a thread of replies cascades as deep as it is; variables
         # (32,766) and steps of a program, because the length of the text bounds them and the deadline what they do.
@@ -69,8 +78,10 @@ class Guard:
     def __call__(self, operation: int, one: str | None, two: str | None, database: str | None, trigger: str | None) -> int:
         if not self.handler_runs:
             return apsw.SQLITE_OK
+        if self.reading is not None:
+            return self.reading(operation, one, two, database, trigger)
         denied = _DENIED.get(operation)
-        if denied is not None and not (one in _ASKED_BY_INDEXES and two is None):
+        if denied is not None and not (one in ASKED_BY_INDEXES and two is None):
             self.refusal = denied
             return apsw.SQLITE_DENY
         if operation == apsw.SQLITE_FUNCTION and two == "load_extension":
@@ -83,11 +94,13 @@ class Guard:
         return apsw.SQLITE_OK
 
     def _may_touch(self, operation: int, one: str | None, two: str | None, trigger: str | None) -> bool:
-        if trigger is not None and trigger.startswith(_CAPTURE):
+        if trigger is not None and trigger.startswith(_OUR_TRIGGERS):
             return True  # our own trigger, run by the handler's write
         if operation == apsw.SQLITE_DROP_TRIGGER:
             return True  # DROP TABLE drops the capture triggers through here; dropped alone, they are put back after the call
         table = two if operation == apsw.SQLITE_ALTER_TABLE else one
+        if table is not None and table.startswith(PREFIX) and operation in _ROWS:
+            return True  # FTS5 prepares what it does to its tables in the middle of a handler's write; no text names them (SQL)
         if table is not None and table.startswith("_"):
             self.refusal = f"touch {table}: tables, indexes and triggers whose name begins with _ are the runtime's own"
             return False

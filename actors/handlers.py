@@ -6,16 +6,21 @@ from typing import Any
 
 from actors.errors import BadArguments, UnknownMethod
 
+FRESH = "durable_rooms_fresh"  # on a method that `@read` marked: a tuple of the freshness that it asks for, or of None
+
 
 class Handler:
-    """One public method of an actor class."""
+    """One public method of an actor class. `is_read`: marked with @read; `fresh` is what it asks for there."""
 
-    __slots__ = ("_max", "_min", "_signature", "_simple", "function", "is_async", "name", "uses_sql")
+    __slots__ = ("_max", "_min", "_signature", "_simple", "fresh", "function", "is_async", "is_read", "name", "uses_sql")
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
+        marked: tuple[Any] | None = getattr(function, FRESH, None)
+        self.is_read = marked is not None
+        self.fresh: Any = marked[0] if marked else None  # a read.Freshness or None
         # Learnt from the first call and presumed before it: a turn with such a call begins its transaction first (see Turns).
         self.uses_sql: bool | None = None
         signature = inspect.signature(function)

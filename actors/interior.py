@@ -38,24 +38,25 @@ def name_room(connection: apsw.Connection, name: RoomName, now: float) -> None:
 
 
 def migrate(transaction: Transaction, migrations: Sequence[Migration], now: float, *, must_write: bool = False) -> bool:
-    """Run the steps that are pending, all in one transaction, and make the capture triggers fit; True if anything was committed.
+    """Run the steps that are pending, all in one transaction, and make capture and full text fit; True if anything was committed.
 
     Raises:
       MigrationFailed, MigrationEdited, SchemaTooNew, RoomUnfit: nothing was written.
     """
     connection, room = transaction.connection, transaction.room
     steps = migration.pending(connection, migrations, room)
-    if not steps and transaction.known.fits and not must_write:
+    if not steps and transaction.fits and not must_write:
         return False
     transaction.begin()
     try:
         if steps:
+            transaction.drop_unwanted_indexes()
             first = len(migrations) - len(steps) + 1
             transaction.call_begins()
             migration.run(transaction.sql, steps, first, room)
             transaction.call_ends()
             migration.record(connection, steps, first, now)
-        transaction.fit_capture()
+        transaction.fit()
         if must_write:
             transaction.must_write()
         return transaction.commit()

@@ -11,6 +11,9 @@ ROOM_ID_BYTES_MAX = 1024  # UTF-8; an id is a key in the catalog, the replica an
 STATEMENT_BYTES_MAX = 100_000  # UTF-8, of one statement's text: parsing takes 1 ms; a longer one has values built into it
 LIKE_PATTERN_BYTES_MAX = 250  # one LIKE is one step of SQLite, which no deadline interrupts: at worst 0.25 s a MiB of text
 
+READ_ROWS_MAX = 100_000  # fetched by one statement of a read: beyond this it fills memory for an answer that nobody looks through
+READ_BYTES_MAX = 64 * MIB  # the same in bytes of text and blobs, from the 65th row on: four times the largest result of a call
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

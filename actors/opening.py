@@ -13,6 +13,7 @@ import apsw
 from actors.disk import Disk
 from actors.errors import MigrationFailed, RoomLocked, RoomsError, RoomUnfit, StatementRefused
 from actors.follower import Position
+from actors.fulltext import Declared
 from actors.guard import Guard
 from actors.interior import FORMAT, migrate, name_room
 from actors.limits import Limits
@@ -40,6 +41,7 @@ class RoomPlan:
     litter: Path
     migrations: Sequence[Migration]
     local_tables: frozenset[str]
+    fulltext: Declared
     limits: Limits
     now: float
     catalogued: Position | None  # the catalog's row, if it has one
@@ -204,7 +206,7 @@ def _compare_with_catalog(storage: Storage, plan: RoomPlan) -> bool:
 # -- a room that is not -----------------------------------------------------------------------------------------------
 def _give_birth(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
     """Make the file from the class's template. Nothing is synced here: its first round covers all of it (rule 6)."""
-    template = plan.templates.of(plan.name.actor, plan.migrations, plan.local_tables, plan.limits)
+    template = plan.templates.of(plan.name.actor, plan.migrations, plan.local_tables, plan.fulltext, plan.limits)
     delete_database(disk, plan.path)  # a stale WAL would replay into the new file (rule 10)
     database_fd = disk.open(plan.path, create=True)  # before SQLite opens it, closed after (rule 7)
     try:
@@ -241,7 +243,7 @@ def _equip(
             name_room(connection, plan.name, plan.now)
         guard = Guard()
         guard.install(connection, plan.limits)
-        transaction = Transaction(connection, guard, schemas, plan.local_tables, str(plan.name))
+        transaction = Transaction(connection, guard, schemas, plan.local_tables, str(plan.name), plan.fulltext)
         return Storage(disk, plan.path, transaction, wal_fd, level_off=level_off)
     except BaseException:
         disk.close(wal_fd)

@@ -14,6 +14,7 @@ from actors.catalog import Catalog, Entry
 from actors.doors import Doors
 from actors.errors import NoDescriptors, RoomLocked, RoomQuarantined, RoomUnfit, StorageFull
 from actors.follower import Position
+from actors.fulltext import declared
 from actors.handlers import Handlers
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.migration import Migration
@@ -41,6 +42,7 @@ class ActorClass:
         self.actor = actor
         self.handlers = handlers
         self.migrations = migrations
+        self.fulltext = declared(actor.__name__, actor.fulltext)
 
 
 class Records(Protocol):
@@ -104,6 +106,7 @@ class RoomFile:
             litter=house.directory.litter,
             migrations=self._actor_class.migrations,
             local_tables=self._actor_class.actor.local_tables,
+            fulltext=self._actor_class.fulltext,
             limits=house.limits,
             now=house.doors.wall_clock(),
             catalogued=entry.position if entry else None,

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,13 +18,15 @@ from actors.envelope import Envelope
 from actors.errors import BadArguments, DiskFailed, OutcomeUnknown, RoomsError
 from actors.follower import Follower, Position, Source
 from actors.handlers import Handlers
+from actors.lane import Lane
 from actors.limits import Limits
 from actors.listing import RoomInfo, info, listed
 from actors.memory import Memory
 from actors.migration import as_migrations
 from actors.names import DataDir, RoomName, room_name
+from actors.read import Answer, ReadCall
 from actors.residents import Residents
-from actors.room import Room, closed
+from actors.room import Room, Terms, Witness, closed
 from actors.room_file import ActorClass
 from actors.schemas import Schemas
 from actors.seat import Seat
@@ -33,6 +35,7 @@ from actors.space import Space
 from actors.syncer import Syncer
 from actors.template import Templates
 from actors.tidying import Tidying
+from actors.under_way import UnderWay
 from actors.watchdog import Stall, Watchdog
 
 A = TypeVar("A", bound=Actor)
@@ -105,6 +108,8 @@ class Runtime:
         self.left: Left | None = None  # after an orderly stop
         self._admitting = False
         self._refused = 0
+        self.lane = Lane(self)
+        self._reads = UnderWay()
         self._nursery: trio.Nursery
         self._broken: deque[float] = deque()
         self._rooms_broken = 0
@@ -174,6 +179,37 @@ class Runtime:
             self._refused += 1
             raise closed(name)
         self.seat(name).submit(envelope)
+
+    def read_call(self, actor: type[Actor], name: RoomName, envelope: Envelope) -> ReadCall:
+        return ReadCall(
+            actor, name, envelope.handler, envelope.args, envelope.kwargs, self.doors.wall_clock, self.limits.result_bytes_max
+        )
+
+    async def read(self, call: ReadCall, terms: Terms) -> Answer[Any]:
+        """Raises RuntimeClosed, and what the read raises."""
+        if not self._admitting:
+            self._refused += 1
+            raise closed(call.name)
+        with self._reads.one():
+            return await self._read(call, terms)
+        raise closed(call.name)  # it was cut by the stop
+
+    def start_read(self, name: RoomName, task: Callable[[], Awaitable[None]]) -> None:
+        """Let a read of another host run as a task of the runtime's own. Raises RuntimeClosed."""
+        if not self._admitting:
+            self._refused += 1
+            raise closed(name)
+        self._nursery.start_soon(task)
+
+    async def _read(self, call: ReadCall, terms: Terms) -> Answer[Any]:
+        """Where a read goes; without replicas there is only the room."""
+        answer = await self.lane.read(call)
+        if terms.witness is not None:
+            terms.witness.saw_room(call.name, answer.position)
+        return answer
+
+    def bookmark(self, name: RoomName, position: Position, witness: Witness | None) -> str:
+        return ""
 
     # -- for a sweep of migrations ------------------------------------------------------------------------------------------
     async def wake(self, name: RoomName) -> None:
@@ -272,6 +308,7 @@ class Runtime:
             seat.refuse_all(closed(seat.name))
             if seat.activation is not None:
                 seat.activation.gate.break_(unknown)
+        self._reads.cut()
         self._nursery.cancel_scope.cancel()
 
     async def serve(self, task_status: trio.TaskStatus[None]) -> None:
@@ -316,6 +353,7 @@ class Runtime:
         self._refused = unknown = 0
         with trio.move_on_after(self.limits.drain_seconds_max) as drain:
             await self._quiet()
+        self._refused += self._reads.cut()
         for seat in list(self._seats.values()):
             self._refused += len(seat.mailbox)
             seat.refuse_all(closed(seat.name))
@@ -335,6 +373,7 @@ class Runtime:
         """Wait until no call is queued or under way."""
         for seat in list(self._seats.values()):
             await seat.until_quiet()
+        await self._reads.until_none()
 
 
 def actor_classes(actors: Sequence[type[Actor]]) -> dict[str, ActorClass]:

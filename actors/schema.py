@@ -1,15 +1,17 @@
 """Reading a room's schema: which tables are replicated, by what key, and what a replica must know of them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import apsw
 
+from actors import fulltext as text
 from actors.errors import StatementRefused
 from actors.follower import Column, Index, Schema, Table
 from actors.sql import internal
 from actors.sqltext import index_body, quoted
+from actors.words import PREFIX
 
 _INTERNAL_TABLES = frozenset({"_room", "_migrations", "_outbox", "_timeline", "_tables"})
 _RESERVED_COLUMNS = ("room_id", "_room")  # the replica's own names for the room
@@ -22,6 +24,7 @@ class RoomSchema:
     replicated: Schema
     has_foreign_keys: bool
     generated: frozenset[tuple[str, str]]  # (table, column): computed by SQLite, shipped as values
+    fulltext: Mapping[str, text.Index]  # by table, of local ones, too
 
     def computes_more_than(self, before: "RoomSchema") -> bool:
         """Whether a table that was there has a new generated column: its old rows changed, and no trigger saw it."""
@@ -36,10 +39,20 @@ def read_schema(connection: apsw.Connection, local: frozenset[str]) -> RoomSchem
       StatementRefused: a table that cannot be replicated and is not declared local.
     """
     names = _user_tables(connection)
+    indexes = text.installed(connection)
     tables = tuple(_read_table(connection, name) for name in names if name not in local)
-    digest = blake2b(repr(tables).encode(), digest_size=16).hexdigest()
+    tables = tuple(replace(t, fulltext=indexes[t.name].columns) if t.name in indexes else t for t in tables)
     foreign = any(internal(connection, f"PRAGMA foreign_key_list({quoted(name)})") for name in names)
-    return RoomSchema(Schema(tables, digest), foreign, frozenset(_generated(connection, tables)))
+    return RoomSchema(Schema(tables, digest(tables)), foreign, frozenset(_generated(connection, tables)), indexes)
+
+
+def digest(tables: Sequence[Table], *, searched: bool = True) -> str:
+    """Of replicated tables; without what can be searched in them if not `searched`."""
+    described = repr(tuple(tables))
+    found = [(table.name, table.fulltext) for table in tables if table.fulltext]
+    if found and searched:
+        described += repr(found)
+    return blake2b(described.encode(), digest_size=16).hexdigest()
 
 
 def _generated(connection: apsw.Connection, tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
@@ -52,7 +65,7 @@ def _generated(connection: apsw.Connection, tables: tuple[Table, ...]) -> Iterat
 def refuse_names(connection: apsw.Connection) -> None:
     """Raises StatementRefused for a table that was renamed to a name of the runtime's (the guard sees only the old name)."""
     for (name,) in internal(connection, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE '\\_%' ESCAPE '\\'"):
-        if name not in _INTERNAL_TABLES:
+        if name not in _INTERNAL_TABLES and not name.startswith(PREFIX):
             raise StatementRefused(f"table {name}: names that begin with _ are the runtime's own; choose another name")
 
 

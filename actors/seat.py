@@ -227,9 +227,12 @@ class Seat:
 
     # -- followers that visit ------------------------------------------------------------------------------------------------
     @asynccontextmanager
-    async def visit(self) -> AsyncGenerator[Activation]:
-        """Hold the room open for a follower, opening it if need be. Raises why it cannot be opened."""
-        while (activation := self.activation) is None:
+    async def visit(self, *, patient: bool = False) -> AsyncGenerator[Activation]:
+        """Hold the room open for a follower or a read, opening it if need be. Raises why it cannot be opened.
+
+        `patient`: wait for the next activation while a broken one is being put away.
+        """
+        while (activation := self.activation) is None or (patient and not activation.sound):
             await self._knock()
         if activation.broken or activation.damage is not None:
             raise RuntimeClosed(f"{self.name}: the room is being put right or put away; try again.", room=str(self.name))

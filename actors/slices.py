@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from actors.envelope import Envelope
+from actors.follower import Position
 from actors.limits import LOCK_POLL_SECONDS
 from actors.transaction import Transaction
 from actors.turn import Turns
@@ -120,7 +121,7 @@ class Slices:
             envelope.error = raised
             self._turns.undo(raised, [], envelope)
         self._turns.commit([envelope])
-        envelope.seq = self._transaction.seq
+        envelope.position = Position(self._transaction.epoch, self._transaction.seq)
         return False, None, None
 
     def _must_wait(self, envelope: Envelope) -> bool:

@@ -1,6 +1,6 @@
 """The follower's end of one room (follower.Source): a name, and a way to the seat that the room has at the moment."""
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,15 +11,17 @@ import apsw
 from actors import capture
 from actors.activation import Activation
 from actors.catalog import Catalog
+from actors.disk import Disk
 from actors.doors import Doors
 from actors.errors import RoomUnfit, StatementRefused
-from actors.follower import Changes, Commit, EpochStart, Position, RoomCopy, Schema, TableChanges
+from actors.follower import Census, Changes, Commit, EpochStart, Position, RoomCopy, Schema, TableChanges
 from actors.gate import DURABLE, NEVER
 from actors.names import DataDir, RoomName
 from actors.rehome import wal_of
 from actors.schemas import Schemas
 from actors.seat import Seat
 from actors.sql import SQLValue, internal
+from actors.sqltext import quoted
 
 COLLECT_ENTRIES_ON_LOOP_MAX = 4_000  # 5 ms of the loop; more is read in a worker thread
 
@@ -32,6 +34,8 @@ class Seats(Protocol):
     catalog: Catalog
     directory: DataDir
 
+    @property
+    def classes(self) -> Mapping[str, object]: ...
     def seat(self, name: RoomName) -> Seat: ...
     def seated(self, name: RoomName) -> Activation | None: ...
 
@@ -101,6 +105,24 @@ class RoomSource:
                 commit_now=partial(self._commit_now, activation),
             )
 
+    async def census(self, bytes_max: int) -> Census | None:
+        seats, name = self._seats, self.name
+        entry, activation = seats.catalog.get(name), seats.seated(name)
+        if entry is None or not entry.proven or entry.sick is not None or name.actor not in seats.classes:
+            return None
+        if activation is None and entry.active:
+            return None  # of a start after a crash: nobody reads it before it was put right (rule 19)
+        seat = seats.seat(name)
+        with seat.borrowed():
+            async with seat.lock:
+                if seat.activation is not activation or (activation is not None and activation.broken):
+                    return None
+                local = seat.actor_class.actor.local_tables
+                try:
+                    return await seats.doors.threads.run(self._census, seats.directory.room(name), local, bytes_max)
+                except (OSError, apsw.Error, StatementRefused) as error:
+                    raise RoomUnfit(f"{name}: its file cannot be read ({error}).", room=str(name)) from error
+
     def acknowledge(self, seq: int) -> None:
         activation = self._seats.seated(self.name)
         if activation is not None:
@@ -139,50 +161,70 @@ class RoomSource:
             tables = capture.extract(connection, transaction.known.extractions, after)
         finally:
             internal(connection, "COMMIT")
-        changes = self._found(tables, transaction.schema.replicated, transaction.timeline, bounds, after)
+        changes = found(self.name, tables, transaction.schema.replicated, transaction.timeline, bounds, after)
         changes.commit = commit
         return changes
 
     def _changes_in_lane(self, path: Path, local: frozenset[str], after: int) -> Changes:
         """The same on a connection of its own, for a long outbox or a room at rest. Blocks; the loop may commit meanwhile."""
-        disk = self._seats.doors.disk
-        wal_stays = disk.exists(wal_of(path))
-        connection = disk.connect(path)
-        try:
-            connection.wal_autocheckpoint(0)
-            # A WAL that was left behind stays as it is; where there was none, none stays behind.
-            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_stays)
-            internal(connection, "BEGIN")  # schema and timeline of the same moment, too
-            try:
-                known = self._seats.schemas.of(connection, local)
-                tables = capture.extract(connection, known.extractions, after)
-                timeline, bounds = capture.timeline(connection), capture.bounds(connection)
-                return self._found(tables, known.schema.replicated, timeline, bounds, after)
-            finally:
-                internal(connection, "COMMIT")
-        finally:
-            connection.close()
+        with lane(self._seats.doors.disk, path) as connection:  # schema and timeline of the same moment, too
+            known = self._seats.schemas.of(connection, local)
+            tables = capture.extract(connection, known.extractions, after)
+            timeline, bounds = capture.timeline(connection), capture.bounds(connection)
+            return found(self.name, tables, known.schema.replicated, timeline, bounds, after)
 
-    def _found(
-        self,
-        tables: list[TableChanges],
-        schema: Schema,
-        timeline: tuple[EpochStart, ...],
-        bounds: tuple[int | None, int],
-        after: int,
-    ) -> Changes:
-        first, seq = bounds
-        return Changes(
-            room=self.name,
-            position=Position(timeline[-1].epoch, seq),
-            timeline=timeline,
-            first_seq=first,
-            schema=schema,
-            tables=tables,
-            entries=max(0, seq - max(after, (first or 1) - 1)),
-            bytes=sum(_bytes_about(changes.upserts) for changes in tables),
-            commit=NEVER,
-        )
+    def _census(self, path: Path, local: frozenset[str], bytes_max: int) -> Census:
+        """Blocks."""
+        with lane(self._seats.doors.disk, path) as connection:
+            _, seq = capture.bounds(connection)
+            position = Position(capture.timeline(connection)[-1].epoch, seq)
+            pages, size = (internal(connection, f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size"))
+            if pages * size > bytes_max:
+                return Census(position, None)
+            names = [table.name for table in self._seats.schemas.of(connection, local).schema.replicated.tables]
+            counts = {name: internal(connection, f"SELECT count(*) FROM {quoted(name)}")[0][0] for name in names}  # noqa: S608 (quoted)
+            return Census(position, counts)
+
+
+def found(
+    room: RoomName,
+    tables: list[TableChanges],
+    schema: Schema,
+    timeline: tuple[EpochStart, ...],
+    bounds: tuple[int | None, int],
+    after: int,
+    commit: Commit = NEVER,
+) -> Changes:
+    first, seq = bounds
+    return Changes(
+        room=room,
+        position=Position(timeline[-1].epoch, seq),
+        timeline=timeline,
+        first_seq=first,
+        schema=schema,
+        tables=tables,
+        entries=max(0, seq - max(after, (first or 1) - 1)),
+        bytes=sum(_bytes_about(changes.upserts) for changes in tables),
+        commit=commit,
+    )
+
+
+@contextmanager
+def lane(disk: Disk, path: Path) -> Generator[apsw.Connection]:
+    """A connection of its own to a room's file, in one read transaction. Leaves no trace. Blocks."""
+    wal_stays = disk.exists(wal_of(path))
+    connection = disk.connect(path)
+    try:
+        connection.wal_autocheckpoint(0)
+        # A WAL that was left behind stays as it is; where there was none, none stays behind.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_stays)
+        internal(connection, "BEGIN")
+        try:
+            yield connection
+        finally:
+            internal(connection, "COMMIT")
+    finally:
+        connection.close()
 
 
 def _is_short(activation: Activation, after: int) -> bool:

@@ -1,14 +1,16 @@
 """What a handler sees of its room's database: `self.sql(query, …)` and the rows it returns."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, overload
 
 import apsw
 
 from actors.errors import DeadlineExceeded, ManyRows, NoRow, StatementRefused, StorageFull, TooLarge
 from actors.limits import STATEMENT_BYTES_MAX
 from actors.space import Fullness, fills
-from actors.sqltext import first_statement_end, is_blank
+from actors.sqltext import first_statement_end, is_blank, tokens
+from actors.words import PREFIX
 
 SQLValue = None | bool | int | float | str | bytes
 """What a `?` takes and a column gives."""
@@ -98,6 +100,27 @@ class Rows(Sequence[Row]):
             raise ManyRows(f"one row was asked for and the statement returned {len(self._tuples)}; use .first() or add a LIMIT")
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How statements of one kind are run, and how their errors speak."""
+
+    who: str  # "a handler"
+    interrupted: str  # why a statement that ran too long could not go on, what became of the call, and what to do
+    ran: Literal["no", "rolled back"]
+    prepare_flags: int = 0  # not 0: they are kept apart in apsw's cache of statements, and `check` and `fetch` are used
+    check: Callable[[str], None] = lambda query: None
+    """Asked once for each text. Raises StatementRefused."""
+    fetch: Callable[[Any, str], list[tuple[Any, ...]]] = lambda cursor, query: cursor.fetchall()
+
+
+HANDLER = Manner(
+    "a handler",
+    "because every room stands still meanwhile. The call was rolled back. Let it touch fewer rows (an index, a LIMIT, several "
+    "calls), or do it in a migration",
+    "rolled back",
+)
+
+
 class Scope(Protocol):
     """What the transaction behind `self.sql` offers it."""
 
@@ -105,6 +128,8 @@ class Scope(Protocol):
     entered: bool  # a handler runs and its savepoint is open
     room: str
     space: Fullness
+    manner: Manner
+    prepare_flags: int  # those of its manner
     statement_began: float | None  # None before each statement; then as its deadline first saw it
     statement_seconds_max: float
 
@@ -116,12 +141,17 @@ class Scope(Protocol):
         """Why the authorizer refused the statement that was just prepared, if it did."""
         ...
 
+    def search(self, table: str, words: str, limit: int) -> Rows:
+        """What `SQL.match` tells. Raises as it does."""
+        ...
+
     def look_for_rollback(self, error: apsw.Error) -> None:
         """A statement failed; it may have ended the transaction (INSERT OR ROLLBACK, a full disk)."""
         ...
 
 
 INTERNAL = apsw.SQLITE_PREPARE_PERSISTENT
+READING = apsw.SQLITE_PREPARE_NORMALIZE  # means nothing to SQLite: keeps a read's statements apart from a handler's
 
 
 def internal(connection: Any, query: str, values: Sequence[SQLValue] = ()) -> list[tuple[Any, ...]]:
@@ -145,9 +175,10 @@ class SQL:
 
     __slots__ = ("_known", "_scope")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, known: set[str] | None = None) -> None:
+        """`known`: texts that were checked before, if others have the same rules."""
         self._scope = scope
-        self._known: set[str] = set()
+        self._known: set[str] = set() if known is None else known
 
     def __call__(self, query: str, /, *args: SQLValue, **named: SQLValue) -> Rows:
         """Run `query`.
@@ -172,13 +203,14 @@ class SQL:
         scope.statement_began = None
         tuples: list[tuple[Any, ...]]
         try:
-            cursor: Any = connection.execute(query, named or args)
+            flags = scope.prepare_flags
+            cursor: Any = connection.execute(query, named or args, prepare_flags=flags)
             try:
                 description = cursor.get_description()
             except apsw.ExecutionCompleteError:
                 description, tuples = (), []
             else:
-                tuples = cursor.fetchall()
+                tuples = scope.manner.fetch(cursor, query) if flags else cursor.fetchall()
         except apsw.Error as error:
             raise self._explained(error, query, named.values() if named else args) from error
         if scope.space.full and fills(query) is None and connection.total_changes() != before:
@@ -206,12 +238,37 @@ class SQL:
             for row in rows:
                 before = connection.total_changes()
                 scope.statement_began = None
-                connection.execute(query, row).fetchall()
+                connection.execute(query, row, prepare_flags=scope.prepare_flags).fetchall()
                 if connection.total_changes() != before:
                     written += connection.changes()
         except apsw.Error as error:
             raise self._explained(error, query, row) from error
         return written
+
+    def match(self, table: str, words: str, *, limit: int = 50) -> Rows:
+        """Rows of `table` in which a person's words are, newest first (by the primary key, descending). The same in a room and
+        on a replica. The class names what is searched: fulltext = {"messages": ["body"]}.
+
+        Args:
+          words: all of them must be there, in any case and in any of the table's columns; "side by side" in quotes, `hel*` for
+            any ending. No input is an error of syntax, and none finds nothing.
+          limit: 1 to 1,000 rows.
+
+        Raises:
+          StatementRefused: the class does not declare the table.
+          TooLarge: over 1,000 characters, or 32 words and phrases. ValueError: a limit out of bounds.
+        """
+        scope = self._scope
+        if not scope.entered:
+            scope.enter(f"match({table!r}, {words!r})")
+        scope.statement_began = None
+        try:
+            return scope.search(table, words, limit)
+        except TooLarge as error:
+            error.ran = scope.manner.ran
+            raise
+        except apsw.Error as error:
+            raise self._explained(error, f"match({table!r}, {words!r})", ()) from error
 
     def _full(self, query: str) -> StorageFull:
         space = self._scope.space
@@ -228,34 +285,40 @@ class SQL:
             raise TooLarge(
                 f"a statement's text may have {STATEMENT_BYTES_MAX:,} bytes and this one has {len(query.encode()):,}; "
                 f"give values by ? or :name, many rows by sql.many: {query:.200}",
-                ran="rolled back",
+                ran=self._scope.manner.ran,
             )
         if ";" in query and not is_blank(query[first_statement_end(query) :]):
             raise StatementRefused(f"one statement a call; this text holds several: {query:.200}")
+        if PREFIX in query.lower() and any(text.lower().strip("'\"`[").startswith(PREFIX) for _, text in tokens(query)):
+            raise StatementRefused(
+                f"{self._scope.manner.who} may not touch {PREFIX}…: full text indexes are the runtime's own; ask them by "
+                f"self.sql.match. The statement: {query:.200}"
+            )
+        self._scope.manner.check(query)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
         self._known.add(query)
 
     def _explained(self, error: apsw.Error, query: str, values: Iterable[SQLValue]) -> Exception:
         self._scope.look_for_rollback(error)
+        manner = self._scope.manner
         refusal = self._scope.refusal()
         if refusal is None and str(error).startswith("cannot VACUUM"):  # it looks for a transaction before it asks the guard
             refusal = "use VACUUM: a room is one file, and its free pages are used again"
         if refusal is not None:
-            return StatementRefused(f"a handler may not {refusal}. The statement: {query:.200}")
+            return StatementRefused(f"{manner.who} may not {refusal}. The statement: {query:.200}")
         if isinstance(error, apsw.InterruptError):
             return DeadlineExceeded(
                 f"{self._scope.room}: a statement ran longer than statement_seconds_max = "
-                f"{self._scope.statement_seconds_max:g} s and was interrupted, because every room stands still meanwhile. The "
-                "call was rolled back. Let it touch fewer rows (an index, a LIMIT, several calls), or do it in a migration. "
-                f"The statement: {query:.200}",
+                f"{self._scope.statement_seconds_max:g} s and was interrupted, {manner.interrupted}. The statement: {query:.200}",
                 room=self._scope.room,
+                ran=manner.ran,
             )
         if isinstance(error, apsw.TooBigError):
             limit = self._scope.connection.limit(apsw.SQLITE_LIMIT_LENGTH)
             size = sum(_bytes_of(value) for value in values)
             has = f"of {size:,} bytes" if size > limit else "made by the statement"
-            return TooLarge(f"a value or row {has} is over row_bytes_max = {limit:,} in: {query:.200}", ran="rolled back")
+            return TooLarge(f"a value or row {has} is over row_bytes_max = {limit:,} in: {query:.200}", ran=manner.ran)
         return error
 
 

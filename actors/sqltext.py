@@ -1,6 +1,7 @@
-"""Just enough of SQL's lexical grammar to find where a statement ends and where an index's column list begins."""
+"""Just enough of SQL's lexical grammar to find where a statement ends, where an index's column list begins, and its names."""
 
 import re
+from collections.abc import Iterator
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*(?:\n|$)|/\*.*?(?:\*/|$))
@@ -48,6 +49,19 @@ def statements(text: str) -> list[str]:
 def is_blank(text: str) -> bool:
     """Only space, comments and semicolons."""
     return all(token["space"] or token["other"] == ";" for token in _TOKEN.finditer(text))
+
+
+def tokens(text: str) -> Iterator[tuple[str, str]]:
+    """What is not space or comment, in order: its kind ("word", "quoted", "other") and its text."""
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup is not None and token.lastgroup != "space":
+            yield token.lastgroup, token[0]
+
+
+def unquoted(token: str) -> str:
+    """What a quoted token says: an identifier, or a text in single quotes."""
+    mark = token[0]
+    return token[1:-1] if mark == "[" else token[1:-1].replace(mark * 2, mark)
 
 
 def index_body(create_index: str) -> str:

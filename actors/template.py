@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import apsw
 
 from actors.errors import RoomsError
+from actors.fulltext import NOTHING, Declared
 from actors.guard import Guard
 from actors.interior import make_internal_tables, migrate
 from actors.limits import Limits
@@ -28,22 +29,23 @@ class Templates:
     def __init__(self) -> None:
         self._known: dict[str, bytes] = {}
 
-    def of(self, actor: str, migrations: Sequence[Migration], local: frozenset[str], limits: Limits) -> bytes:
+    def of(self, actor: str, migrations: Sequence[Migration], local: frozenset[str], searched: Declared, limits: Limits) -> bytes:
         """The bytes of a room's file without the room's name; its `_migrations` say which steps it has. 3 ms the first time."""
         template = self._known.get(actor)
         if template is None:
-            template = self._known[actor] = _make(actor, migrations, local, limits)
+            template = self._known[actor] = _make(actor, migrations, local, searched, limits)
         return template
 
 
-def _make(actor: str, migrations: Sequence[Migration], local: frozenset[str], limits: Limits) -> bytes:
+def _make(actor: str, migrations: Sequence[Migration], local: frozenset[str], searched: Declared, limits: Limits) -> bytes:
     steps = 0
     while steps < len(migrations) and isinstance(migrations[steps].up, str):
         steps += 1
     while True:
         connection = apsw.Connection(":memory:")
         try:
-            if _migrated(connection, actor, migrations[:steps], local, limits):
+            indexes = searched if 0 < steps == len(migrations) else NOTHING  # the other steps may make its tables
+            if _migrated(connection, actor, migrations[:steps], local, indexes, limits):
                 content = bytearray(connection.serialize("main"))
                 content[_WAL_VERSIONS] = b"\x02\x02"
                 return bytes(content)
@@ -56,7 +58,12 @@ def _make(actor: str, migrations: Sequence[Migration], local: frozenset[str], li
 
 
 def _migrated(
-    connection: apsw.Connection, actor: str, migrations: Sequence[Migration], local: frozenset[str], limits: Limits
+    connection: apsw.Connection,
+    actor: str,
+    migrations: Sequence[Migration],
+    local: frozenset[str],
+    searched: Declared,
+    limits: Limits,
 ) -> bool:
     """Run the steps; False if they left rows behind."""
     internal(connection, "PRAGMA recursive_triggers = 1")
@@ -64,7 +71,7 @@ def _migrated(
     guard = Guard()
     guard.install(connection, limits)
     make_internal_tables(connection)
-    migrate(Transaction(connection, guard, Schemas(), local, f"{actor}, its template"), migrations, 0.0)
+    migrate(Transaction(connection, guard, Schemas(), local, f"{actor}, its template", searched), migrations, 0.0)
     tables = internal(connection, "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')")
     names = [name for (name,) in tables if not name.startswith("_") and name != "sqlite_schema"]
     return not any(internal(connection, f"SELECT EXISTS (SELECT 1 FROM {quoted(name)})")[0][0] for name in names)  # noqa: S608

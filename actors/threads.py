@@ -37,41 +37,60 @@ class Threads(Protocol):
         """A job that is over in a moment on a healthy disk (one file's sync): on the loop while its kind was brief there."""
         ...
 
+    async def run_apart(self, job: Callable[..., T], *args: object) -> T:
+        """A job that may hang, on a file system that went away: cancelled, nobody waits for it any more, it ends by itself or
+        never, and what comes of it is lost. Takes none of the places of `run`; whoever calls this bounds how many there are."""
+        ...
+
 
 class WorkerThreads:
     """Real threads, at most 16 at once."""
 
     def __init__(self) -> None:
         self._limiter: trio.CapacityLimiter | None = None
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds: dict[str, Brevity] = {}
 
     async def run(self, job: Callable[..., T], *args: object) -> T:
         if self._limiter is None:
             self._limiter = trio.CapacityLimiter(WORKER_THREADS_MAX)
         return await trio.to_thread.run_sync(job, *args, limiter=self._limiter)
 
+    async def run_apart(self, job: Callable[..., T], *args: object) -> T:
+        alone = trio.CapacityLimiter(1)
+        return await trio.to_thread.run_sync(job, *args, abandon_on_cancel=True, limiter=alone)
+
     async def run_brief(self, job: Callable[..., T], *args: object) -> T:
-        kind = self._kinds.setdefault(job.__qualname__, _Kind())
-        if kind.hops_left:
-            kind.hops_left -= 1
+        kind = self._kinds.setdefault(job.__qualname__, Brevity())
+        if not kind.on_loop():
             return await self.run(job, *args)
         began = time.perf_counter()
         try:
             return job(*args)
         finally:
-            if time.perf_counter() - began <= BRIEF_SECONDS_MAX:
-                kind.hops = BRIEF_HOPS_MIN
-            else:
-                kind.hops_left = kind.hops
-                kind.hops = min(kind.hops * 2, BRIEF_HOPS_MAX)
+            kind.took(time.perf_counter() - began)
 
 
 @dataclass(slots=True)
-class _Kind:
-    """How jobs of one kind fared on the loop. In a thread they cannot be judged: they wait for Python's lock there."""
+class Brevity:
+    """How jobs of one kind fared on the loop, and so whether to try the next there. In a thread they cannot be judged: they wait
+    for Python's lock there."""
 
     hops_left: int = 0
     hops: int = BRIEF_HOPS_MIN
+
+    def on_loop(self) -> bool:
+        if self.hops_left:
+            self.hops_left -= 1
+            return False
+        return True
+
+    def took(self, seconds: float) -> None:
+        """One on the loop."""
+        if seconds <= BRIEF_SECONDS_MAX:
+            self.hops = BRIEF_HOPS_MIN
+        else:
+            self.hops_left = self.hops
+            self.hops = min(self.hops * 2, BRIEF_HOPS_MAX)
 
 
 class InlineThreads:
@@ -82,6 +101,9 @@ class InlineThreads:
         return job(*args)
 
     async def run_brief(self, job: Callable[..., T], *args: object) -> T:
+        return await self.run(job, *args)
+
+    async def run_apart(self, job: Callable[..., T], *args: object) -> T:
         return await self.run(job, *args)
 
 

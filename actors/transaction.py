@@ -11,7 +11,7 @@ from typing import Any
 
 import apsw
 
-from actors import capture
+from actors import capture, fulltext
 from actors.compaction import Compaction
 from actors.deadline import Deadline
 from actors.errors import RoomLocked, RoomUnfit, StatementRefused, StorageFull, TurnVoid
@@ -20,7 +20,7 @@ from actors.quarantine import is_damage
 from actors.schema import RoomSchema, refuse_names
 from actors.schemas import Schemas
 from actors.space import Fullness, Roomy
-from actors.sql import INTERNAL, SQL, internal
+from actors.sql import HANDLER, INTERNAL, SQL, Rows, internal
 
 FRAME_BYTES = 4_096 + 24  # of a WAL: a page and its header
 _TRIM_STEP = 256  # entries; trimming costs 2 µs a turn plus 0.3 µs an entry, so it is done in steps
@@ -29,7 +29,18 @@ _TRIM_STEP = 256  # entries; trimming costs 2 µs a turn plus 0.3 µs an entry, 
 class Transaction:
     """One room's connection as its calls use it. `seq` is the position of the last commit."""
 
-    def __init__(self, connection: apsw.Connection, guard: Guard, schemas: Schemas, local: frozenset[str], room: str) -> None:
+    manner = HANDLER
+    prepare_flags = HANDLER.prepare_flags
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        guard: Guard,
+        schemas: Schemas,
+        local: frozenset[str],
+        room: str,
+        searched: fulltext.Declared = fulltext.NOTHING,
+    ) -> None:
         self.connection = connection
         self.guard = guard
         self.sql = SQL(self)
@@ -51,6 +62,7 @@ class Transaction:
         self.acknowledged = 0  # the follower has it: the outbox may be trimmed below
         self._schemas = schemas
         self._local = local
+        self._searched = searched  # what the class declares as `fulltext`
         self._trimmed = 0
         self._running = False
         self._changes_before = 0
@@ -79,6 +91,11 @@ class Transaction:
     @property
     def epoch(self) -> int:
         return self.timeline[-1].epoch
+
+    @property
+    def running(self) -> bool:
+        """A call or a slice is under way; whoever finds it so outside of one was asked by that handler itself."""
+        return self._running or self.begun
 
     # -- the turn ---------------------------------------------------------------------------------------------------
     def begin(self) -> None:
@@ -149,11 +166,25 @@ class Transaction:
         self.compaction.forget(connection, seq - self.seq)
         return seq
 
-    def fit_capture(self) -> None:
-        """Inside a transaction: make the capture triggers fit the schema."""
+    @property
+    def fits(self) -> bool:
+        """Whether `fit` would have nothing to do."""
+        return self.known.fits and fulltext.fits(self.schema.fulltext, self._searched)
+
+    def fit(self) -> None:
+        """Inside a transaction: make the full text indexes those of the class, and the capture triggers fit the schema."""
+        if not fulltext.fits(self.schema.fulltext, self._searched):
+            fulltext.install(self.connection, self.schema.fulltext, self._searched)
+            self._wrote_unseen = True
+            self.known = self._schemas.of(self.connection, self._local)
         if not self.known.fits and capture.install(self.connection, self.schema.replicated):
             self._wrote_unseen = True
             self.known = self._schemas.of(self.connection, self._local)
+
+    def drop_unwanted_indexes(self) -> None:
+        """Inside a transaction, before a migration: a column cannot be dropped while a trigger of an index reads it."""
+        keep = {table for table, index in self.schema.fulltext.items() if self._searched.get(table) == index.columns}
+        fulltext.drop_all_but(self.connection, keep)
 
     def must_write(self) -> None:
         """This turn counts as one that wrote, whatever the change counter says (it does not see DDL)."""
@@ -273,6 +304,15 @@ class Transaction:
             self.lost = error
             self.begun = self.entered = self.guard.handler_runs = False
 
+    def search(self, table: str, words: str, limit: int) -> Rows:
+        """See sql.SQL.match. The guard lets the index be read: no text of a handler's can name it."""
+        indexes = self.schema.fulltext
+        if self.guard.schema_touched:  # by this very call
+            self.guard.handler_runs = False
+            indexes = fulltext.installed(self.connection)
+            self.guard.handler_runs = True
+        return fulltext.search(self.connection, indexes, self.room, table, words, limit)
+
     def refusal(self) -> str | None:
         refusal, self.guard.refusal = self.guard.refusal, None
         return refusal
@@ -286,7 +326,7 @@ class Transaction:
         self._wrote_unseen = True
         refuse_names(self.connection)
         before, self.known = self.schema, self._schemas.of(self.connection, self._local)
-        self.fit_capture()
+        self.fit()
         if self.schema.computes_more_than(before):
             capture.break_continuity(self.connection)
 

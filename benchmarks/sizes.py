@@ -55,6 +55,9 @@ class Size:
     stall_rooms: int = 1_000
     stall_seconds: float
     stall_turns: int
+    outage_seconds: float
+    """That the replica is gone, in reads; as long before."""
+    search_rows: int
     simulated_seeds: int
     idle_seeds: int
     soak_seconds: float
@@ -80,6 +83,8 @@ FULL = Size(
     churn_seconds=5.0,
     stall_seconds=10.0,
     stall_turns=3,
+    outage_seconds=60.0,
+    search_rows=230_000,
     simulated_seeds=60,
     idle_seeds=20,
     soak_seconds=600.0,
@@ -104,6 +109,8 @@ QUICK = Size(
     churn_seconds=4.0,
     stall_seconds=4.0,
     stall_turns=1,
+    outage_seconds=6.0,
+    search_rows=60_000,
     simulated_seeds=12,
     idle_seeds=6,
     new_rooms=600,
@@ -148,6 +155,8 @@ TINY = Size(
     stall_rooms=6,
     stall_seconds=0.3,
     stall_turns=1,
+    outage_seconds=0.2,
+    search_rows=300,
     simulated_seeds=1,
     idle_seeds=1,
     soak_seconds=1.5,

@@ -12,6 +12,7 @@ from actors import (  # noqa: E402 - only after the check
     Actor,
     ActorFailed,
     BadArguments,
+    BadBookmark,
     CallFailed,
     CallRefused,
     CallTimeout,
@@ -19,6 +20,7 @@ from actors import (  # noqa: E402 - only after the check
     DeadlineExceeded,
     DiskFailed,
     DiskUnfit,
+    Freshness,
     Limits,
     ManyRows,
     Migration,
@@ -48,6 +50,7 @@ from actors import (  # noqa: E402 - only after the check
     TurnVoid,
     UnknownMethod,
     WrongDoor,
+    read,
 )
 from durable_rooms.dumping import Dumped  # noqa: E402
 from durable_rooms.runtime import Runtime, Status, open_runtime  # noqa: E402
@@ -60,6 +63,7 @@ __all__ = [
     "Actor",
     "ActorFailed",
     "BadArguments",
+    "BadBookmark",
     "CallFailed",
     "CallRefused",
     "CallTimeout",
@@ -68,6 +72,7 @@ __all__ = [
     "DiskFailed",
     "DiskUnfit",
     "Dumped",
+    "Freshness",
     "Limits",
     "ManyRows",
     "Migration",
@@ -102,4 +107,5 @@ __all__ = [
     "UnknownMethod",
     "WrongDoor",
     "open_runtime",
+    "read",
 ]

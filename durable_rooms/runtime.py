@@ -2,37 +2,133 @@
 
 import logging
 import signal
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import actors
-from actors import Actor, Doors, Limits, NoFollower, Room, RoomName
-from actors.room import closed
+from actors import Actor, Answer, BadArguments, Doors, Freshness, Limits, NoFollower, Position, ReadCall, Room, RoomName
+from actors.errors import RuntimeClosed
+from actors.read import checked
+from actors.room import Terms, Witness, closed
 from durable_rooms.doorway import Doorway
 from durable_rooms.dumping import Dumped, dump_open, unknown
 from durable_rooms.hatch.server import Hatch
+from durable_rooms.session import Session
 from durable_rooms.signals import Termination
 from durable_rooms.status_file import StatusFile
 from replication import ReplicaStatus, Replicator, SQLiteReplica
+from replication.reading.across import Across, RoomIds, Run
+from replication.reading.bookmark import Bookmark, parsed
+from replication.reading.key import bookmark_key
+from replication.reading.router import Router, route_to
+from replication.reading.status import ReadStatus
+
+A = TypeVar("A", bound=Actor)
 
 logger = logging.getLogger("durable_rooms")
 
 
 @dataclass(frozen=True, slots=True)
 class Status(actors.RuntimeStatus):
-    """Counters of a runtime and of its replicas, at one moment."""
+    """Counters of a runtime, of its replicas and of reads, at one moment."""
 
     replicas: tuple[ReplicaStatus, ...]
+    reads: ReadStatus
 
 
 class Runtime(actors.Runtime):
     """Rooms of one data directory, and their replica."""
 
     termination: Termination | None = None  # of this runtime, once somebody waits for it
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.fresh: Freshness = "acknowledged"  # of reads that do not say
+        self.router = Router([], self.lane)  # only to rooms, before `open_reads`
+        self._bookmark_key = b""
+
+    # -- reads ------------------------------------------------------------------------------------------------------------
+    def session(self, bookmark: str | None = None, *, fresh: Freshness | None = None) -> Session:
+        """What one person sees: their own writes, and nothing they saw disappears, over all rooms and replicas.
+
+        Args:
+          bookmark: of an earlier session of theirs; it survives a restart. None: they have seen nothing yet.
+          fresh: of this session's reads, instead of what their methods and the runtime say.
+        Raises:
+          BadBookmark: this directory did not make it.
+        """
+        seen = Bookmark() if bookmark is None else parsed(bookmark, self._bookmark_key)
+        return Session(self, seen, None if fresh is None else checked(fresh))
+
+    def across(self, rooms: Mapping[type[Actor], Sequence[str] | Literal["all"]], *, fresh: Freshness | None = None) -> Across:
+        """Ask many rooms at once, in the replica: `runtime.across({ChatRoom: ["general", "help"], Directory: "all"})`.
+
+        Args:
+          rooms: whose rows may be seen, by class; "all": of every room of that class.
+          fresh: as for a read ("acknowledged" waits for what had returned); not "room".
+        Raises:
+          BadArguments: a class that this runtime was not opened with, or no replica.
+        """
+        return self.across_with(rooms, None if fresh is None else checked(fresh), None)
+
+    def across_with(
+        self, rooms: Mapping[type[Actor], Sequence[str] | Literal["all"]], fresh: Freshness | None, bookmark: Bookmark | None
+    ) -> Across:
+        if not self.router.routes:
+            raise BadArguments("across() asks a replica, and this runtime was opened without one (replicas=[SQLiteReplica()]).")
+        if fresh == "room":
+            raise BadArguments('across() asks a replica: fresh="room" is for one room. Nothing ran.')
+        ids: dict[str, Sequence[str] | None] = {}
+        for actor, some in rooms.items():
+            self.address(actor, "any")  # the class is known
+            if isinstance(some, str) and some != "all":
+                raise BadArguments(
+                    f'across(): the rooms of {actor.__name__} are a list of ids or "all", not {some!r}. Nothing ran.'
+                )
+            ids[actor.__name__] = None if some == "all" else list(some)
+        usual: Freshness = "acknowledged" if self.fresh == "room" else self.fresh
+        return Across(self._ask_across, ids, usual if fresh is None else fresh, bookmark)
+
+    async def _ask_across(self, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None) -> Any:
+        if self._admitting:
+            with self._reads.one():
+                return await self.router.across(rooms, run, fresh, bookmark)
+        raise RuntimeClosed("across(): the runtime is stopping or has stopped. Nothing ran.")
+
+    def room_on(self, actor: type[A], id: str, terms: Terms) -> Room[A]:
+        return Room(actor, *self.address(actor, id), self, terms)
+
+    def token(self, bookmark: Bookmark) -> str:
+        return bookmark.token(self._bookmark_key)
+
+    def bookmark(self, name: RoomName, position: Position, witness: Witness | None) -> str:
+        if isinstance(witness, Bookmark):
+            return self.token(witness)
+        seen = Bookmark()
+        seen.saw_room(name, position)
+        return self.token(seen)
+
+    async def _read(self, call: ReadCall, terms: Terms) -> Answer[Any]:
+        fresh: Freshness | None = terms.fresh if terms.fresh is not None else call.handler.fresh
+        return await self.router.read(
+            call, self.fresh if fresh is None else fresh, terms.witness if isinstance(terms.witness, Bookmark) else None
+        )
+
+    async def open_reads(self, fresh: Freshness) -> None:
+        """Let reads go to the replicas, from now to the stop."""
+        doors = self.doors
+        self.fresh = fresh
+        self._bookmark_key = await doors.threads.run(bookmark_key, doors.disk, self.directory.path, doors.secret)
+        routes = [route_to(replicator, doors, self.limits, self.directory.path) for replicator in self._replicators]
+        for route in routes:
+            self._nursery.start_soon(route.readers.run)
+        self.router = Router(routes, self.lane)
+
+    # -- its service ------------------------------------------------------------------------------------------------------
 
     async def until_terminated(self) -> signal.Signals:
         """Wait for SIGTERM or SIGINT (Ctrl-C), and return it: let the body of `open_runtime` end then, and the runtime drains.
@@ -81,6 +177,7 @@ class Runtime(actors.Runtime):
         return Status(
             **{field.name: getattr(status, field.name) for field in fields(status)},
             replicas=tuple(replicator.status() for replicator in self._replicators),
+            reads=self.router.status(),
         )
 
     def keep_status(self) -> None:
@@ -98,6 +195,7 @@ def open_runtime(
     *,
     replicas: Sequence[SQLiteReplica] = (),
     limits: Limits | None = None,
+    fresh: Freshness = "acknowledged",
 ) -> AbstractAsyncContextManager[Runtime]:
     """Open a data directory (trio; for asyncio and plain code there are `durable_rooms.asyncio.open_runtime` and
     `durable_rooms.sync.open_runtime`, with the same arguments); it is made if it is missing.
@@ -106,6 +204,7 @@ def open_runtime(
       path: the directory, on a local disk. One process owns it at a time.
       actors: the classes whose rooms may be called; a class's name identifies its rooms on disk.
       replicas: none, or one `SQLiteReplica()`.
+      fresh: how new what @read methods see must be, where neither call, session nor method says; see `Freshness`.
     Raises:
       DataDirInUse: another process owns the directory; names its pid.
       DiskUnfit: the directory cannot hold rooms; says why.
@@ -115,14 +214,18 @@ def open_runtime(
     At the end it takes no more calls, lets those under way finish, brings the replica up to date (both within
     `drain_seconds_max`), closes every room, and logs in one line what was left. See `Runtime.until_terminated` for services.
     """
-    return Doorway(_open(path, actors, replicas, limits))
+    return Doorway(_open(path, actors, replicas, limits, checked(fresh)))
 
 
 @asynccontextmanager
 async def _open(
-    path: str | PathLike[str], actors: Sequence[type[Actor]], replicas: Sequence[SQLiteReplica], limits: Limits | None
+    path: str | PathLike[str],
+    actors: Sequence[type[Actor]],
+    replicas: Sequence[SQLiteReplica],
+    limits: Limits | None,
+    fresh: Freshness,
 ) -> AsyncGenerator[Runtime]:
-    async with open_with_doors(path, actors, replicas=replicas, limits=limits, doors=Doors()) as runtime:
+    async with open_with_doors(path, actors, replicas=replicas, limits=limits, doors=Doors(), fresh=fresh) as runtime:
         runtime.keep_status()
         runtime.open_hatch()
         yield runtime
@@ -136,6 +239,7 @@ async def open_with_doors(
     replicas: Sequence[SQLiteReplica],
     limits: Limits | None,
     doors: Doors,
+    fresh: Freshness = "acknowledged",
 ) -> AsyncGenerator[Runtime]:
     """`open_runtime` with other doors out of the process: tests put their own clock, disk, chance and threads here."""
     if len(replicas) > 1:
@@ -144,6 +248,7 @@ async def open_with_doors(
     runtime: Runtime | None = None
     try:
         async with actors.open_house(Runtime, path, actor_classes, follower, limits or Limits(), doors) as runtime:
+            await runtime.open_reads(fresh)
             yield runtime
     finally:
         if runtime is not None:

@@ -22,6 +22,8 @@ from actors.interior import make_internal_tables, migrate, name_room
 from actors.mailbox import Mailbox
 from actors.migration import as_migrations
 from actors.names import RoomName, room_name
+from actors.read import ReadCall
+from actors.read_scope import shown
 from actors.runtime import actor_classes
 from actors.schemas import Schemas
 from actors.sql import internal
@@ -76,11 +78,11 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
     guard.install(connection, Limits())
     make_internal_tables(connection)
     name_room(connection, name, now())
-    transaction = Transaction(connection, guard, Schemas(), actor.local_tables, str(name))
+    transaction = Transaction(connection, guard, Schemas(), actor.local_tables, str(name), actor_class.fulltext)
     migrate(transaction, as_migrations(actor.migrations), now())
     instance = actor()
     instance._surroundings = _BareSurroundings(transaction, name, now, Random(seed))  # pyright: ignore[reportPrivateUsage]: as an activation does
-    return cast(A, _Bare(instance, transaction, actor_class.handlers, name))
+    return cast(A, _Bare(instance, transaction, actor_class.handlers, name, now))
 
 
 class _BareSurroundings:
@@ -100,8 +102,11 @@ class _BareSurroundings:
 class _Bare:
     """Stands in for the actor: handlers run as turns, everything else is the instance's own."""
 
-    def __init__(self, instance: Actor, transaction: Transaction, handlers: Handlers, name: RoomName) -> None:
+    def __init__(
+        self, instance: Actor, transaction: Transaction, handlers: Handlers, name: RoomName, now: Callable[[], float]
+    ) -> None:
         self._instance = instance
+        self._now = now
         self._transaction = transaction
         self._handlers = {handler.name: handler for handler in handlers}
         self._name = name
@@ -121,6 +126,8 @@ class _Bare:
     def _call(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if handler.is_async:
             raise TypeError(f"{handler.name} is async, and bare() runs no tasks; use durable_rooms.testing.open_test_runtime")
+        if handler.is_read:
+            return self._read(seal(Envelope, handler, args, kwargs, self._limits, self._name))
         mailbox = Mailbox(self._limits, str(self._name))
         envelope = seal(Envelope, handler, args, kwargs, self._limits, self._name)
         mailbox.put(envelope)
@@ -128,6 +135,17 @@ class _Bare:
         if envelope.error is not None:
             raise envelope.error
         return envelope.value
+
+    def _read(self, envelope: Envelope) -> Any:
+        """As in a runtime: on an instance without memory, and nothing can be written."""
+        handler, args, kwargs, transaction = envelope.handler, envelope.args, envelope.kwargs, self._transaction
+        call = ReadCall(type(self._instance), self._name, handler, args, kwargs, self._now, self._limits.result_bytes_max)
+        internal(transaction.connection, "BEGIN")
+        try:
+            with shown(transaction, lambda: transaction.schema.fulltext) as sql:
+                return call(sql)
+        finally:
+            internal(transaction.connection, "COMMIT")
 
     def sql(self, query: str, /, *args: SQLValue, **named: SQLValue) -> Rows:
         """One statement from outside, in a turn of its own."""

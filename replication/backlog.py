@@ -8,8 +8,9 @@ snapshot of the room; as after a resync, the mark stays unsettled until a collec
 
 from typing import Any, NamedTuple
 
-from actors import EpochStart, Position, RoomCopy, Source, Table, Threads
+from actors import EpochStart, Position, RoomCopy, Source, Table
 from replication.file import ReplicaFile
+from replication.jobs import Jobs
 from replication.resync import Unfit, from_file
 from replication.shape import ROOM, listed, quoted
 from replication.standing import Mark, judge
@@ -23,7 +24,7 @@ class Advanced(NamedTuple):
     rows: int
 
 
-async def apply_backlog(threads: Threads, file: ReplicaFile, source: Source, after: Mark, now: float) -> Advanced:
+async def apply_backlog(jobs: Jobs, file: ReplicaFile, source: Source, after: Mark, now: float) -> Advanced:
     """Bring the replica from `after` to the room's present.
 
     Raises:
@@ -36,7 +37,7 @@ async def apply_backlog(threads: Threads, file: ReplicaFile, source: Source, aft
         done.append(_advance(file, copy, position, after, now))
         return done[0].mark
 
-    await from_file(threads, file, source, write, now)
+    await from_file(jobs, file, source, write, now)
     return done[0]
 
 

@@ -15,7 +15,7 @@ from replication.file import ReplicaFile
 from replication.replica import REPLICA_ERRORS, ReplicaDamaged
 from replication.shape import Placement
 from replication.standing import Mark
-from replication.statement import run_many
+from replication.statement import run_bulk
 
 Row = tuple[SQLValue, ...]
 
@@ -56,6 +56,7 @@ class Writes:
     deletes: dict[str, list[tuple[Row, list[Row]]]]
     upserts: dict[str, list[tuple[Row, list[Row]]]]
     marks: list[tuple[int, Mark]]
+    bulk: dict[str, dict[int, str]]  # of the upserts that several rows may share
     rows: int = 0
 
     def add(self, key: int, drain: Drain, placements: dict[str, Placement], mark: Mark) -> None:
@@ -66,6 +67,7 @@ class Writes:
                 self.deletes.setdefault(place.delete, []).append((head, changes.deletes))
             if changes.upserts:
                 self.upserts.setdefault(place.upsert, []).append((head, changes.upserts))
+                self.bulk[place.upsert] = place.bulk
             self.rows += len(changes.deletes) + len(changes.upserts)
         self.marks.append((key, mark))
 
@@ -79,7 +81,7 @@ def apply(file: ReplicaFile, drains: Sequence[Drain], now: float) -> Applied:
     """
     try:
         with file.transaction():
-            writes = Writes({}, {}, [])
+            writes = Writes({}, {}, [], {})
             outcomes = [_prepare(file, drain, writes) for drain in drains]
             if not writes.marks:
                 return Applied(0, 0, outcomes)
@@ -87,7 +89,8 @@ def apply(file: ReplicaFile, drains: Sequence[Drain], now: float) -> Applied:
             for statements in (writes.deletes, writes.upserts):
                 for statement, parts in statements.items():
                     # One by one, as they are bound: a second list of all rows costs more than the generator.
-                    run_many(file.connection, statement, (head + row for head, rows in parts for row in rows))
+                    left = (head + row for head, rows in parts for row in rows)
+                    run_bulk(file.connection, statement, writes.bulk.get(statement, {}), left)
             file.put_marks(writes.marks, now)
             return Applied(file.next_batch(now), writes.rows, outcomes)
     except REPLICA_ERRORS:

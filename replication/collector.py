@@ -44,6 +44,7 @@ class Dirty:
     not_before: float = 0.0
     failures: int = 0
     trouble: str | None = None
+    known: bool = True  # `since` is the time of its first change; of a candidate nobody knows it
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Collector:
 
     def __init__(self, window: float, uniform: Callable[[float, float], float]) -> None:
         self.tick = 0
+        self.wanted: dict[RoomName, Reason] = {}  # rooms that are to be copied whole although their outbox leads on, and why
         self.readers = 0  # waiting for what is dirty now: cut at once
         self._window = window
         self._uniform = uniform
@@ -111,7 +113,7 @@ class Collector:
 
     def candidate(self, source: Source, position: Position | None) -> None:
         """A room that may have changed before this process looked; it counts as older than everything that was told."""
-        self.again(Dirty(source, source.name, 0, trio.current_time(), position))
+        self.again(Dirty(source, source.name, 0, trio.current_time(), position, known=False))
 
     def candidates(self) -> int:
         """How many wait to be looked at now."""
@@ -120,6 +122,11 @@ class Collector:
 
     def is_dirty(self, name: RoomName) -> bool:
         return name in self._waiting or name in self._taken
+
+    def dirty_since(self, name: RoomName) -> float | None:
+        """Since when the room has changes that are not in the replica (-inf: nobody knows). None: it has none."""
+        rooms = [room for room in (self._waiting.get(name), self._taken.get(name)) if room is not None]
+        return min((room.since if room.known else -math.inf for room in rooms), default=None)
 
     def dirty(self) -> list[Dirty]:
         return [*self._taken.values(), *self._waiting.values()]
@@ -140,6 +147,7 @@ class Collector:
             dirty.source, dirty.position = other.source, other.position or dirty.position
             dirty.entries += other.entries
             dirty.tick, dirty.since = min(dirty.tick, other.tick), min(dirty.since, other.since)
+            dirty.known = dirty.known or other.known  # it was told of before the replica was opened anew
         dirty.not_before = max(dirty.not_before, trio.current_time() + delay)
         self._waiting[dirty.name] = dirty
         self._bell.set()
@@ -215,7 +223,8 @@ class Collector:
         return collected
 
     async def _collect_room(self, dirty: Dirty, mark: Mark | None, collected: Collected) -> None:
-        if mark is not None and mark.settled and mark.position == dirty.position:
+        wanted = self.wanted.get(dirty.name)
+        if mark is not None and mark.settled and mark.position == dirty.position and wanted is None:
             self._up_to_date(dirty, mark)
             return
         if mark is not None and mark.settled and dirty.position and dirty.position.seq - mark.position.seq > BACKLOG_ENTRIES_MIN:
@@ -229,7 +238,7 @@ class Collector:
             return
         if changes.entries:
             self._bytes_per_entry += (changes.bytes / changes.entries - self._bytes_per_entry) / 8
-        reason = judge(mark, changes.position, changes.timeline, changes.first_seq)
+        reason = judge(mark, changes.position, changes.timeline, changes.first_seq) or wanted
         if reason is not None:
             collected.resyncs.append((dirty, reason))
         elif mark is not None and mark == Mark(changes.position, changes.schema.digest, settled=True):

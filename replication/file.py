@@ -13,7 +13,7 @@ import apsw
 
 from actors import Disk, Position, RoomName, SQLValue
 from replication.house import House
-from replication.limits import WAL_BYTES_MAX, WAL_BYTES_TRUNCATED
+from replication.limits import JOB_STEPS, WAL_BYTES_MAX, WAL_BYTES_TRUNCATED
 from replication.repair import put_aside, rehome_wal, remove_companions, stamped
 from replication.replica import ReplicaDamaged, ReplicaForeign, ReplicaGone, ReplicaRefused
 from replication.standing import Mark
@@ -49,6 +49,7 @@ class ReplicaFile:
         self._checkpoint_at = WAL_BYTES_MAX
         self._damage: str | None = None
         self._rehome = False
+        self.beats = 0  # signs of life of the statement that runs; also read from the loop
 
     # -- open and close ---------------------------------------------------------------------------------------------
     def open(self) -> str | None:
@@ -119,6 +120,7 @@ class ReplicaFile:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.config(apsw.SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, 0)  # a room's file is only ever read from here
             connection.config(apsw.SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, 0)
+            connection.set_progress_handler(self._beat, JOB_STEPS)
             connection.set_busy_timeout(0)  # a locked replica is tried again by the task, no thread waits for it
             self._prepare(connection)
             if self._house is not None:
@@ -163,6 +165,10 @@ class ReplicaFile:
     def _noted_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return 0
+
+    def _beat(self) -> bool:
+        self.beats += 1
+        return False  # go on
 
     def _ours(self) -> bool:
         return self._identity is not None and self._disk.identity(self.path) == self._identity

@@ -7,6 +7,7 @@ own way) and says nothing about ours.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -21,8 +22,10 @@ from replication.statement import run, scalar
 class House:
     """One data directory, at one start. Every method blocks."""
 
-    def __init__(self, disk: Disk, directory: Path, token: str) -> None:
+    def __init__(self, disk: Disk, directory: Path, token: str, generation: Callable[[], str]) -> None:
+        """`generation` draws what tells a replica that is made now from all others; a later one sorts behind."""
         self.token = token
+        self._generation = generation
         self._disk = disk
         self._directory = directory
         self._tokens = directory / "replica-tokens"
@@ -81,6 +84,8 @@ class House:
     def sign(self, connection: apsw.Connection) -> None:
         """Make sure that the rows are of our rooms, and put this start's token there. v0.1.0 signed nothing: taken over, once.
 
+        The generation goes there with the first signature, and stays: a reader's bookmark tells by it a replica made anew.
+
         Raises:
           ReplicaForeign: they are not, or nobody can tell.
           apsw.BusyError: the replica is locked; nothing was noted.
@@ -96,6 +101,8 @@ class House:
         self.note()
         run(connection, "CREATE TABLE IF NOT EXISTS _house (one INTEGER PRIMARY KEY CHECK (one = 1), token TEXT NOT NULL)")
         run(connection, "INSERT OR REPLACE INTO _house VALUES (1, ?)", (self.token,))
+        run(connection, "CREATE TABLE IF NOT EXISTS _generation (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL)")
+        run(connection, "INSERT OR IGNORE INTO _generation VALUES (1, ?)", (self._generation(),))
         run(connection, "COMMIT")
 
     def check(self, connection: apsw.Connection) -> None:

@@ -43,6 +43,10 @@ class ReplicaDamaged(Exception):
     """The file is ours and cannot be read any more."""
 
 
+class ReplicaHangs(Exception):
+    """A job on the file shows no sign of life; nobody waits for what comes of it."""
+
+
 class ReplicaForeign(Exception):
     """The file is a replica, but of other rooms than ours."""
 
@@ -69,5 +73,6 @@ REPLICA_ERRORS = (
     ReplicaDamaged,
     ReplicaForeign,
     ReplicaGone,
+    ReplicaHangs,
     ReplicaRefused,
 )

@@ -9,31 +9,35 @@ watermarks are read again, and rooms are collected from there (rule 24). Rooms n
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from actors import Position, ReplicationLate, RoomName, Rooms, RoomsError, Source
+from replication.arrivals import Arrivals
+from replication.auditor import Auditor
 from replication.backlog import apply_backlog
 from replication.batch import Applied, Drain, RowsRefused, apply
-from replication.candidates import Candidate, behind
+from replication.candidates import behind
 from replication.collector import Collector, Dirty
 from replication.file import ReplicaFile
 from replication.house import House
+from replication.jobs import Jobs
 from replication.limits import (
     CANDIDATES_MAX,
     DRAIN_SECONDS_MAX,
     MARKS_CACHED_MAX,
     PARKED_SECONDS,
+    RECOPY_SECONDS,
     REFUSED_SECONDS,
     REPLICATED_SECONDS,
     RESYNC_SECONDS_MIN,
     RETRY_SECONDS_FIRST,
     RETRY_SECONDS_MAX,
 )
-from replication.replica import REPLICA_ERRORS, ReplicaRefused, SQLiteReplica
+from replication.replica import REPLICA_ERRORS, ReplicaHangs, ReplicaRefused, SQLiteReplica
 from replication.resync import RoomUnreadable, Unfit, resync
 from replication.standing import Mark, Reason
 from replication.status import ReplicaStatus, Tally
@@ -47,12 +51,10 @@ class Replicator:
     def __init__(self, replica: SQLiteReplica) -> None:
         self._replica = replica
         self._tally = Tally(replica.name)
-        self._progress = trio.lowlevel.ParkingLot()
-        self._marks: dict[RoomName, Mark | None] = {}  # as the file has them; believed until the next error
+        self.arrivals = Arrivals(self._tally)
+        self._marks = self.arrivals.marks
         self._resynced: dict[RoomName, float] = {}
         self._failures = 0
-        self._compared = False  # the candidates of the start are known
-        self._candidates: deque[Candidate] = deque()  # those that the collector has not got yet; about 200 bytes each
         self._running: Running | None = None
         self._early: list[tuple[Source, Position, int]] = []
 
@@ -72,30 +74,31 @@ class Replicator:
 
     async def run(self, rooms: Rooms, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until cancelled. A replica in trouble is reported by `status()`, never raised."""
-        running = self._running = Running(self._replica, rooms)
+        running = self._running = Running(self._replica, rooms, self._hanging)
+        self.arrivals.collector = running.collector
         for source, position, entries in self._early:
             running.collector.changed(source, position, entries)
         self._early.clear()
         task_status.started()
-        try:
-            while True:
-                try:
-                    await self._open(running)
-                    while True:
-                        await self._cycle(running)
-                except Exception as error:
-                    await self._recover(running, error)
-        finally:
-            with trio.CancelScope(shield=True):
-                await running.threads.run(partial(running.file.close, tidy=True))
-                await running.threads.run(running.file.release)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(running.jobs.watch)
+            try:
+                while True:
+                    try:
+                        await self._open(running)
+                        while True:
+                            await self._cycle(running)
+                    except Exception as error:
+                        await self._recover(running, error)
+            finally:
+                await running.jobs.end(partial(running.file.close, tidy=True), running.file.release)
 
     async def drain(self) -> None:
         """Bring the replica up to date, for 5 s at most. Nothing is lost beyond that: it stays in the outboxes."""
-        if self._running is None or self._tally.state == "refused":
+        if self._running is None or self._tally.state in ("refused", "hanging"):
             return
         try:
-            await self._catch_up(DRAIN_SECONDS_MAX, parked=False)
+            await self.arrivals.caught_up(DRAIN_SECONDS_MAX, parked=False)
         except ReplicationLate as late:
             logger.warning("stopping: %s; the rest is replicated after the next start", late)
 
@@ -108,7 +111,27 @@ class Replicator:
         Raises:
           ReplicationLate: `timeout` seconds passed; names the rooms that are behind, the lag and the last error.
         """
-        await self._catch_up(timeout, parked=True)
+        await self.arrivals.caught_up(timeout, parked=True)
+
+    async def recopy(self, name: RoomName, reason: Reason = "repair", timeout: float = RECOPY_SECONDS) -> None:  # noqa: ASYNC109
+        """Copy a room whole, whatever its outbox says; what it changed meanwhile follows as ever.
+
+        Raises:
+          ReplicationLate: not within `timeout` seconds; it is still to be copied.
+        """
+        running = self._running
+        if running is None:
+            raise ReplicationLate(f"replica {self._replica.name}: the runtime is not running, so nothing is copied.")
+        self._want(running, name, reason)
+        with trio.move_on_after(timeout):
+            while name in running.collector.wanted:
+                await self.arrivals.changed()
+            return
+        cause = self._tally.parked.get(name) or self._tally.last_error or "none"
+        raise ReplicationLate(
+            f"replica {self._replica.name} ({self._tally.state}): {name} was not copied within {timeout:g} s and still waits for "
+            f"it; last error: {cause}"
+        )
 
     def status(self) -> ReplicaStatus:
         """The state of the replica now; costs microseconds."""
@@ -122,66 +145,56 @@ class Replicator:
             lag_seconds=max((trio.current_time() - room.since for room in dirty), default=0.0),
             lag_entries=sum(room.entries for room in dirty),
             # A room that was only opened waits there, too, until it is found to stand where the replica has it.
-            lag_rooms=sum(1 for room in dirty if room.entries or not room.tick) + len(self._candidates),
+            lag_rooms=sum(1 for room in dirty if room.entries or not room.tick) + len(self.arrivals.candidates),
             lag_p50_seconds=tally.percentile(0.5),
             lag_p99_seconds=tally.percentile(0.99),
             batches=tally.batches,
             rows=tally.rows,
             retries=tally.retries,
             resyncs=dict(tally.resyncs),
+            audited=tally.audited,
             parked=dict(tally.parked),
             last_error=tally.last_error,
             last_batch=tally.last_batch,
             wal_bytes=running.file.wal_bytes if running else 0,
         )
 
-    async def _catch_up(self, timeout: float, *, parked: bool) -> None:  # noqa: ASYNC109
-        running = self._running
-        if running is None:
-            raise ReplicationLate(f"replica {self._replica.name}: the runtime is not running, so nothing is replicated.")
-        collector, tick = running.collector, running.collector.tick
+    @property
+    def path(self) -> Path:
+        """The replica's file. Raises AssertionError before the replicator runs."""
+        assert self._running is not None, "the replicator runs for as long as its runtime does"
+        return self._running.file.path
 
-        def late_rooms() -> list[Dirty]:
-            return [dirty for dirty in collector.late(tick) if parked or dirty.name not in self._tally.parked]
-
-        collector.readers += 1
-        collector.hurry()
-        try:
-            with trio.move_on_after(timeout):
-                while not self._compared or self._candidates or late_rooms():
-                    await self._progress.park()
-                return
-        finally:
-            collector.readers -= 1
-        late = late_rooms()
-        rooms = ", ".join(str(dirty.name) for dirty in late[:3]) + (", …" if len(late) > 3 else "")
-        oldest = max((trio.current_time() - dirty.since for dirty in late), default=0.0)
-        count = len(late) + len(self._candidates)
-        what = f"{count} rooms behind ({rooms}), the oldest change {oldest:.1f} s old" if count else "not opened yet"
-        cause = next((dirty.trouble for dirty in late if dirty.trouble), None) or self._tally.last_error or "none"
-        raise ReplicationLate(
-            f"replica {self._tally.name} ({self._tally.state}) after {timeout:g} s: {what}; last error: {cause}"
-        )
+    @property
+    def token(self) -> str:
+        """What this start signs the replica with (see House). Raises as `path`."""
+        assert self._running is not None, "the replicator runs for as long as its runtime does"
+        return self._running.token
 
     # -- the cycle --------------------------------------------------------------------------------------------------
     async def _open(self, running: "Running") -> None:
         """Open the replica and find the rooms to look at: active, or standing elsewhere than the replica (rule 18)."""
         self._marks.clear()
-        damage = await running.threads.run(running.file.open)
+        self.arrivals.checked = False
+        damage = await running.jobs.run(running.file.open)
         if damage is not None:
             self._tally.error(damage)
-        self._candidates = deque(await running.threads.run(behind, running.file, running.rooms.positions))
-        self._tally.last_batch = await running.threads.run(running.file.last_batch)
-        self._compared = True
-        if not self._candidates:
+        self.arrivals.candidates = deque(await running.jobs.run(behind, running.file, running.rooms.positions))
+        self._tally.last_batch = await running.jobs.run(running.file.last_batch)
+        self.arrivals.compared = self.arrivals.checked = True
+        if not self.arrivals.candidates:
             self._live()
-        self._progress.unpark_all()
+        self.arrivals.tell()
 
     async def _cycle(self, running: "Running") -> None:
         """Wait for a cut, collect, apply."""
         collector = running.collector
         self._hand_out_candidates(running)
-        await collector.due()
+        with trio.move_on_at(running.auditor.due_at) as waiting:
+            await collector.due()
+        if waiting.cancelled_caught:
+            await self._audit(running)
+            return
         ready = collector.ready()
         await self._read_marks(running, ready)
         collected = await collector.collect(ready, self._marks)
@@ -193,14 +206,29 @@ class Replicator:
             await self._resync(running, dirty, reason)
         if not (collected.batches or collected.backlogs or collected.resyncs):
             self._live()  # nothing was asked of the replica, and it is open
-        self._progress.unpark_all()
+        self.arrivals.tell()
+
+    async def _audit(self, running: "Running") -> None:
+        if not running.auditor.may_look() or self._tally.state != "live" or self.arrivals.candidates:
+            return
+        finding = await running.auditor.look()
+        self._tally.audited += 1
+        if finding is not None:
+            logger.warning(
+                "replica %s: %s is not as in its room: %s; it is copied whole", self._replica.name, finding.name, finding.what
+            )
+            self._want(running, finding.name, "audit")
+
+    def _want(self, running: "Running", name: RoomName, reason: Reason) -> None:
+        running.collector.wanted.setdefault(name, reason)
+        running.collector.candidate(running.rooms.source(name), None)
 
     def _hand_out_candidates(self, running: "Running") -> None:
         """A page at a time: after a deleted replica every room is one, and the collector looks through all that it has."""
-        if not self._candidates:
+        if not self.arrivals.candidates:
             return
-        for _ in range(min(len(self._candidates), CANDIDATES_MAX - running.collector.candidates())):
-            name, position = self._candidates.popleft()
+        for _ in range(min(len(self.arrivals.candidates), CANDIDATES_MAX - running.collector.candidates())):
+            name, position = self.arrivals.candidates.popleft()
             running.collector.candidate(running.rooms.source(name), position)
 
     async def _read_marks(self, running: "Running", ready: Sequence[Dirty]) -> None:
@@ -208,7 +236,7 @@ class Replicator:
             self._marks.clear()
         unknown = [dirty.name for dirty in ready[:MARKS_CACHED_MAX] if dirty.name not in self._marks]
         if unknown:
-            self._marks.update(await running.threads.run(running.file.marks, unknown))
+            self._marks.update(await running.jobs.run(running.file.marks, unknown))
 
     async def _apply(self, running: "Running", batch: Sequence[tuple[Dirty, Drain]]) -> None:
         """Apply a batch; if the replica refuses some row, each half of it, and so on, until its room is alone and parked."""
@@ -216,7 +244,7 @@ class Replicator:
             return
         drains = [drain for _, drain in batch]
         try:
-            applied = await running.threads.run(apply, running.file, drains, running.rooms.doors.wall_clock())
+            applied = await running.jobs.run(apply, running.file, drains, running.rooms.doors.wall_clock())
         except RowsRefused as refusal:
             if len(batch) == 1:
                 self._park(running, batch[0][0], str(refusal))
@@ -253,7 +281,7 @@ class Replicator:
         """A room with a long outbox, alone. It stays dirty, as after a resync."""
         try:
             now = running.rooms.doors.wall_clock()
-            advanced = await apply_backlog(running.threads, running.file, dirty.source, after, now)
+            advanced = await apply_backlog(running.jobs, running.file, dirty.source, after, now)
         except Unfit as unfit:
             if unfit.reason is not None:
                 await self._resync(running, dirty, unfit.reason)
@@ -286,7 +314,7 @@ class Replicator:
         logger.info("replica %s: resync of %s: %s", self._replica.name, dirty.name, reason)
         try:
             rewound = reason in ("rewound", "older copy")
-            mark = await resync(running.threads, running.file, dirty.source, running.rooms.doors.wall_clock(), rewound=rewound)
+            mark = await resync(running.jobs, running.file, dirty.source, running.rooms.doors.wall_clock(), rewound=rewound)
         except RowsRefused as refusal:
             self._park(running, dirty, str(refusal))
             return
@@ -294,6 +322,7 @@ class Replicator:
             self._throw_out(running, dirty, error)
             return
         self._tally.resynced(dirty.name, reason)
+        running.collector.wanted.pop(dirty.name, None)
         self._copied(running, dirty, mark)
 
     def _copied(self, running: "Running", dirty: Dirty, mark: Mark) -> None:
@@ -324,15 +353,21 @@ class Replicator:
         self._tally.retries += 1
         self._failures += 1
         running.file.suspect(error)
-        self._tally.turn("refused" if isinstance(error, ReplicaRefused) else "retrying")
+        if not isinstance(error, ReplicaHangs):  # it hangs until its job has come back
+            self._tally.turn("refused" if isinstance(error, ReplicaRefused) else "retrying")
         running.collector.give_back()
-        self._progress.unpark_all()
-        await running.threads.run(running.file.close)
+        self.arrivals.tell()
+        await running.jobs.run(running.file.close)
         if self._tally.state == "refused":
             await trio.sleep(REFUSED_SECONDS)
             return
         longest = min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(self._failures, 16))
         await trio.sleep(running.rooms.doors.random.uniform(0.0, longest))
+
+    def _hanging(self, what: str) -> None:
+        self._tally.error(what)
+        self._tally.turn("hanging")
+        self.arrivals.tell()
 
     def _live(self) -> None:
         self._failures = 0
@@ -342,9 +377,15 @@ class Replicator:
 class Running:
     """What a replicator has while it runs in a runtime."""
 
-    def __init__(self, replica: SQLiteReplica, rooms: Rooms) -> None:
+    def __init__(self, replica: SQLiteReplica, rooms: Rooms, hanging: Callable[[str], None]) -> None:
         self.rooms = rooms
-        self.threads = rooms.doors.threads
-        house = House(rooms.doors.disk, rooms.path, f"{rooms.doors.random.getrandbits(128):032x}")
+        self.token = f"{rooms.doors.random.getrandbits(128):032x}"
+        house = House(rooms.doors.disk, rooms.path, self.token, self._generation)
         self.file = ReplicaFile(rooms.doors.disk, replica.path or rooms.path / "replica.db", house)
+        self.jobs = Jobs(rooms.doors.threads, lambda: self.file.beats, hanging)
         self.collector = Collector(replica.window, rooms.doors.random.uniform)
+        self.auditor = Auditor(rooms, self.file, self.jobs, self.collector)
+
+    def _generation(self) -> str:
+        """Of a replica that is made now."""
+        return f"{round(self.rooms.doors.wall_clock() * 1000):012x}{self.rooms.doors.random.getrandbits(40):010x}"

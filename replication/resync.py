@@ -10,9 +10,10 @@ from collections.abc import Callable
 import apsw
 import trio
 
-from actors import Position, RoomCopy, Source, Threads
+from actors import Position, RoomCopy, Source
 from replication.batch import refused
 from replication.file import ReplicaFile
+from replication.jobs import Jobs
 from replication.replica import REPLICA_ERRORS, ReplicaGone
 from replication.shape import ROOM, quoted
 from replication.standing import Mark, Reason
@@ -34,7 +35,7 @@ class Unfit(Exception):
         self.mark = mark
 
 
-async def resync(threads: Threads, file: ReplicaFile, source: Source, now: float, *, rewound: bool) -> Mark:
+async def resync(jobs: Jobs, file: ReplicaFile, source: Source, now: float, *, rewound: bool) -> Mark:
     """Copy a room whole; returns where the replica stands now, to be settled by the next collect.
 
     A room that was `rewound` is told so while it is held: it begins a new epoch at its next write (rule 32).
@@ -42,15 +43,14 @@ async def resync(threads: Threads, file: ReplicaFile, source: Source, now: float
     Raises:
       OutcomeUnknown: the room broke before what was copied became durable; nothing was applied.
       RoomUnreadable, RowsRefused, RoomUnfit, RoomLocked: this room cannot be copied now; nothing was applied.
-      apsw.Error, ReplicaGone: the replica is in trouble.
+      apsw.Error, ReplicaGone, ReplicaHangs: the replica is in trouble.
     """
-    return await from_file(threads, file, source, _replace, now, rewound=rewound)
+    return await from_file(jobs, file, source, _replace, now, rewound=rewound)
 
 
-async def from_file(
-    threads: Threads, file: ReplicaFile, source: Source, write: Write, now: float, *, rewound: bool = False
-) -> Mark:
+async def from_file(jobs: Jobs, file: ReplicaFile, source: Source, write: Write, now: float, *, rewound: bool = False) -> Mark:
     """Let SQLite write rows of the replica from a room's file, and commit when they are durable there. Raises as `resync`."""
+    threads = jobs.holding_a_room
     async with source.copy() as copy:
         if rewound:
             source.rewound()
@@ -61,8 +61,9 @@ async def from_file(
             await threads.run(file.commit)
             done = True
         finally:
-            with trio.CancelScope(shield=True):
-                await threads.run(_leave, file, done)
+            if not jobs.left_alone:  # else the room shall not wait for it: its file is closed when the job comes back
+                with trio.CancelScope(shield=True):
+                    await threads.run(_leave, file, done)
     return mark
 
 

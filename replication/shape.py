@@ -9,6 +9,11 @@ from actors import Column, Index, Schema, Table
 
 ROOM = "_room"  # the room's key, in front of every replicated row; rooms refuse it as a column of their own
 
+# FTS5 writes out what it gathered after every statement that changes a table: 20 µs a row where each has one of its own, 7.6 µs
+# where 256 share one, 2.4 µs without full text. There a statement for each row is as fast.
+BULK_ROWS = (256, 32, 4)
+VARIABLES_MAX = 32_766  # of one statement, as SQLite is built
+
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
@@ -55,6 +60,7 @@ class Placement:
     upsert: str  # values: room key, then the columns in the order of the schema
     delete: str  # values: room key, then the key
     copy: str  # from the attached file of a room; value: room key
+    bulk: dict[int, str]  # by number of rows, the largest first: the upsert of so many; none where it would win nothing
 
 
 def placement(table: Table, base: str) -> Placement:
@@ -64,12 +70,18 @@ def placement(table: Table, base: str) -> Placement:
     marks = ", ".join("?" * (len(names) + 1))
     sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names)
     matches = " AND ".join(f"{quoted(name)} = ?" for name in table.key)
+
+    def upsert(rows: int) -> str:
+        listed_rows = ", ".join([f"({marks})"] * rows)
+        return f"{into} VALUES {listed_rows} ON CONFLICT ({listed([ROOM, *table.key])}) DO UPDATE SET {sets}"
+
     return Placement(
         table=table.name,
         base=base,
-        upsert=f"{into} VALUES ({marks}) ON CONFLICT ({listed([ROOM, *table.key])}) DO UPDATE SET {sets}",
+        upsert=upsert(1),
         delete=f"DELETE FROM {quoted(base)} WHERE {quoted(ROOM)} = ? AND {matches}",  # noqa: S608 (quoted)
         copy=f"{into} SELECT ?, {listed(names)} FROM room.{quoted(table.name)}",  # noqa: S608 (quoted)
+        bulk={rows: upsert(rows) for rows in BULK_ROWS if table.fulltext and rows * (len(names) + 1) <= VARIABLES_MAX},
     )
 
 
@@ -110,6 +122,7 @@ def dump_schema(schema: Schema) -> list[Any]:
             [[column.name, column.type, column.collation, column.default] for column in table.columns],
             list(table.key),
             [[index.name, index.body] for index in table.indexes],
+            *([list(table.fulltext)] if table.fulltext else []),
         ]
         for table in schema.tables
     ]
@@ -117,8 +130,14 @@ def dump_schema(schema: Schema) -> list[Any]:
 
 def load_schema(digest: str, content: list[Any]) -> Schema:
     tables = tuple(
-        Table(name, tuple(Column(*column) for column in columns), tuple(key), tuple(Index(*index) for index in indexes))
-        for name, columns, key, indexes in content
+        Table(
+            name,
+            tuple(Column(*column) for column in columns),
+            tuple(key),
+            tuple(Index(*index) for index in indexes),
+            *map(tuple, fulltext),
+        )
+        for name, columns, key, indexes, *fulltext in content
     )
     return Schema(tables, digest)
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from actors import EpochStart, Position
 
-Reason = Literal["initial", "gap", "new epoch", "rewound", "older copy", "schema"]
+Reason = Literal["initial", "gap", "new epoch", "rewound", "older copy", "schema", "audit", "repair"]
 
 
 class Mark(NamedTuple):

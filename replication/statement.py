@@ -1,6 +1,7 @@
 """Running statements: one per call, read to the end. `execute("a; b")` is lazy and would stop at the first row."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import apsw
@@ -16,6 +17,16 @@ def run(connection: apsw.Connection, statement: str, values: Sequence[SQLValue] 
 def run_many(connection: apsw.Connection, statement: str, rows: Iterable[Sequence[SQLValue]]) -> None:
     untyped: Any = connection
     untyped.executemany(statement, rows).fetchall()
+
+
+def run_bulk(connection: apsw.Connection, statement: str, bulk: Mapping[int, str], rows: Iterable[Sequence[SQLValue]]) -> None:
+    """As `run_many`, so many rows at once as `bulk` has statements for, the largest first."""
+    for size, several in bulk.items():
+        rows = iter(rows)
+        while len(together := [*islice(rows, size)]) == size:
+            run(connection, several, [*chain.from_iterable(together)])
+        rows = together
+    run_many(connection, statement, rows)
 
 
 def scalar(connection: apsw.Connection, statement: str) -> Any:

@@ -12,7 +12,7 @@ from replication.limits import LAG_SAMPLES, MIB, WAL_BYTES_TRUNCATED
 
 logger = logging.getLogger("durable_rooms.replication")
 
-State = Literal["starting", "live", "retrying", "refused"]
+State = Literal["starting", "live", "retrying", "hanging", "refused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,8 @@ class ReplicaStatus:
     """A replica at one moment. A rising `lag_seconds` is the one figure to put an alarm on.
 
     Attributes:
-      state: "starting" (not opened yet), "live", "retrying" (in trouble, see last_error), "refused" (the file is not a
+      state: "starting" (not opened yet), "live", "retrying" (in trouble, see last_error), "hanging" (its file
+        does not answer: a file system went away; goes on when it comes back), "refused" (the file is not a
         replica, or another runtime writes it).
       lag_seconds: age of the oldest change that is not in the replica; 0.0 when everything is.
       lag_rooms: rooms with changes that are not in the replica, and after a start those that may have some.
@@ -29,7 +30,8 @@ class ReplicaStatus:
       batches: replica transactions of this process, without resyncs.
       rows: rows written or deleted by batches.
       retries: times the replica was closed and opened again after a failure.
-      resyncs: rooms copied whole, by reason.
+      resyncs: rooms copied whole, by reason: among them "audit" (the auditor found that it differs) and "repair" (asked for).
+      audited: rooms that the auditor has looked at.
       parked: rooms whose rows the replica cannot take, with the reason; tried again every 60 s.
       last_error: the last failure of the replica or of reading a room; stays after recovery.
       last_batch: number of the newest batch in the replica; grows for the life of the file.
@@ -48,6 +50,7 @@ class ReplicaStatus:
     rows: int
     retries: int
     resyncs: Mapping[str, int]
+    audited: int
     parked: Mapping[RoomName, str]
     last_error: str | None
     last_batch: int
@@ -67,6 +70,7 @@ class Tally:
     batches: int = 0
     rows: int = 0
     retries: int = 0
+    audited: int = 0
     last_batch: int = 0
     last_error: str | None = None
     resyncs: Counter[str] = field(default_factory=Counter[str])

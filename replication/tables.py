@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 
 from actors import Column, Schema, SQLValue, Table
+from replication import fulltext
 from replication.shape import (
     ROOM,
     Placement,
@@ -85,7 +86,9 @@ class Tables:
     def intact(self) -> bool:
         """Whether every table we registered is still there."""
         there = {name for (name,) in self._rows("SELECT name FROM sqlite_schema")}
-        return all(base.name in there and base.view in there for base in self._bases.values())
+        return all(
+            base.name in there and base.view in there and fulltext.intact(base.name, there) for base in self._bases.values()
+        )
 
     def bases(self, actor: str) -> list[str]:
         """Every base table that may hold rows of a room of this class."""
@@ -156,6 +159,8 @@ class Tables:
                     self._rows(f"ALTER TABLE {quoted(base.name)} ADD COLUMN {declaration(column, default)}")
                     base.columns[fold(column.name)] = (column, default)
         self._carry_indexes(base, table)
+        for variant in [known for known in self._bases.values() if known.view == base.view]:
+            self._carry_fulltext(variant, table)  # rooms of older versions are found as well
         self._register(base)
         self._show(base.view)
         return base
@@ -181,6 +186,12 @@ class Tables:
                 logger.warning("index %s of %s is not carried to the replica: %s", index.name, base.actor, error)
                 name = ""
             base.indexes[index.body] = name
+
+    def _carry_fulltext(self, base: Base, table: Table) -> None:
+        names = {folded: column.name for folded, (column, _) in base.columns.items()}
+        wanted = [names[fold(column)] for column in table.fulltext if fold(column) in names]
+        if wanted or fulltext.indexed(self._connection, base.name):  # a column that was added may have taken the rowid's name
+            fulltext.carry(self._connection, base.name, [*names.values()], wanted)
 
     def _register(self, base: Base) -> None:
         columns = [

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import NoReturn
 
 import durable_rooms.runtime
-from actors import Actor, Limits
+from actors import Actor, Freshness, Limits
 from actors.errors import RuntimeClosed
 from actors.host import wrong_door
 from durable_rooms.asyncio.desk import Desk
@@ -22,6 +22,7 @@ def open_runtime(
     *,
     replicas: Sequence[SQLiteReplica] = (),
     limits: Limits | None = None,
+    fresh: Freshness = "acknowledged",
 ) -> "Opening":
     """Open a data directory from asyncio: `async with open_runtime(…) as runtime`. Arguments and errors are those of
     `durable_rooms.open_runtime`.
@@ -30,7 +31,7 @@ def open_runtime(
     of the body, also a cancelled one, it drains: calls under way are answered meanwhile. DiskFailed cancels the body and is
     raised in its place.
     """
-    return Opening(lambda: durable_rooms.runtime.open_runtime(path, actors, replicas=replicas, limits=limits))
+    return Opening(lambda: durable_rooms.runtime.open_runtime(path, actors, replicas=replicas, limits=limits, fresh=fresh))
 
 
 class Opening:

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from types import EllipsisType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from actors.actor import Actor
-from actors.envelope import seal
 from actors.handlers import Handler
+from actors.read import Freshness
 from actors.room import Reply
 from durable_rooms.asyncio.desk import Desk
 from durable_rooms.border.crossing import Crossing
@@ -24,10 +25,15 @@ class Room(Stub[A, Desk]):
 
     __slots__ = ()
 
-    def options(self, *, timeout: float | None) -> Self:
-        """The same room with other terms. timeout: seconds that a call waits for its reply, then CallTimeout, which says whether
-        it had begun (`asyncio.timeout` cannot); None: for ever."""
-        return self._with_timeout(timeout)
+    def options(self, *, timeout: float | EllipsisType | None = ..., fresh: Freshness | EllipsisType = ...) -> Self:
+        """The same room with other terms; what is left out stays as it is.
+
+        Args:
+          timeout: seconds that a call waits for its reply, then CallTimeout, which says whether it had begun (`asyncio.timeout`
+            cannot); None: for ever.
+          fresh: how new what its @read methods see must be; see `Freshness`.
+        """
+        return self._with(timeout, fresh)
 
     @overload
     async def call(
@@ -52,9 +58,8 @@ class Room(Stub[A, Desk]):
     @overload
     async def ask(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Reply[R]: ...
     async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Reply[Any]:
-        """`call`, with the room's `seq` beside the value. Raises as `call`."""
-        crossing = await self._settle(self._handlers.of(method), args, kwargs)
-        return Reply(crossing.value, crossing.seq)
+        """`call`, with what a `Reply` says beside the value. Raises as `call`."""
+        return self._reply(await self._settle(self._handlers.of(method), args, kwargs))
 
     def __getattr__(self, handler: str) -> Callable[..., Awaitable[Any]]:
         """`room.post` is `ChatRoom.post` of this room. Raises UnknownMethod, at once."""
@@ -70,8 +75,7 @@ class Room(Stub[A, Desk]):
         if border.over:
             border.check(str(name))
         waiter = self._desk.waiter(str(name))
-        crossing = seal(Crossing, handler, args, kwargs, border.runtime.limits, name)
-        crossing.to(name, self._desk, waiter)
+        crossing = self._sealed(handler, args, kwargs, waiter)
         border.send(crossing)
         try:
             if self._timeout is None:

@@ -1,16 +1,20 @@
 """A runtime as asyncio code sees it. Only `room` answers by itself; whatever asks the runtime's thread is awaited."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from actors.actor import Actor
 from actors.catalog import PAGE_ROOMS_MAX
 from actors.listing import RoomInfo
+from actors.read import Freshness
+from durable_rooms.asyncio.across import Across
 from durable_rooms.asyncio.desk import Desk
+from durable_rooms.asyncio.job import ask
 from durable_rooms.asyncio.room import Room
+from durable_rooms.asyncio.session import Session
 from durable_rooms.border.border import Border
-from durable_rooms.border.job import Job, at_once
+from durable_rooms.border.job import at_once
 from durable_rooms.dumping import Dumped
 from durable_rooms.runtime import Runtime as TrioRuntime
 from durable_rooms.runtime import Status
@@ -33,6 +37,14 @@ class Runtime:
           RoomIdInvalid, or BadArguments for a class that this runtime was not opened with.
         """
         return Room(actor, *self._border.runtime.address(actor, id), self._border, self._desk)
+
+    def session(self, bookmark: str | None = None, *, fresh: Freshness | None = None) -> Session:
+        """What one person sees: their own writes, and nothing they saw disappears. Arguments and errors as the trio runtime's."""
+        return Session(self._border.runtime.session(bookmark, fresh=fresh), self._border, self._desk)
+
+    def across(self, rooms: Mapping[type[Actor], Sequence[str] | Literal["all"]], *, fresh: Freshness | None = None) -> Across:
+        """Ask many rooms at once, in the replica. Arguments and errors as the trio runtime's."""
+        return Across(self._border.runtime.across(rooms, fresh=fresh), self._border, self._desk)
 
     async def status(self) -> Status:
         """Counters of the runtime and of its replicas, at one moment."""
@@ -61,13 +73,4 @@ class Runtime:
         return await self._ask(lambda runtime: runtime.dump(runtime.room(room.actor, room.id), path))
 
     async def _ask(self, work: Callable[[TrioRuntime], Awaitable[T]]) -> T:
-        self._border.check("the runtime")
-        waiter = self._desk.waiter("the runtime")
-        job = Job(work, self._desk, waiter)
-        self._border.send(job)
-        try:
-            await waiter
-        except BaseException:
-            self._border.abandon(job)
-            raise
-        return job.result()
+        return await ask(work, self._border, self._desk)

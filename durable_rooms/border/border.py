@@ -42,6 +42,11 @@ class Border:
         return self.over == FORKED
 
     @property
+    def token(self) -> trio.lowlevel.TrioToken:
+        """Of the runtime's loop."""
+        return self._token
+
+    @property
     def opened(self) -> bool:
         return hasattr(self, "runtime")
 

@@ -5,10 +5,15 @@ from typing import Any, Protocol
 
 import trio
 
+from actors.actor import Actor
 from actors.envelope import Envelope
 from actors.errors import CallTimeout, OutcomeUnknown, RoomsError, RuntimeClosed
 from actors.names import RoomName
+from actors.read import IN_ROOM
+from actors.room import Terms
 from durable_rooms.runtime import Runtime
+
+STOPPING = "the runtime is stopping"
 
 
 class Item(Protocol):
@@ -43,33 +48,70 @@ class Crew(Protocol):
 
 
 class Crossing(Envelope):
-    __slots__ = ("crew", "desk", "name", "out", "waiter")
+    __slots__ = ("actor", "crew", "desk", "name", "out", "scope", "source", "terms", "waiter")
 
+    actor: type[Actor]
     name: RoomName
+    terms: Terms
+    source: str  # of the outcome
     desk: Desk
     waiter: Any
     crew: Crew | None  # once it is under way
     out: bool  # its outcome is known
+    scope: trio.CancelScope | None  # of a read that has begun: nobody waits for one whose caller has left
 
-    def to(self, name: RoomName, desk: Desk, waiter: Any) -> None:
+    def to(self, actor: type[Actor], name: RoomName, terms: Terms, desk: Desk, waiter: Any) -> None:
         """Where it goes, and where its outcome comes out. Once, before it is sent."""
+        self.actor = actor
         self.name = name
+        self.terms = terms
+        self.source = IN_ROOM
         self.desk = desk
         self.waiter = waiter
         self.crew = None
         self.out = False
+        self.scope = None
 
     def begin(self, crew: Crew) -> None:
         if self.abandoned:
             crew.under_way.discard(self)
+            if self.scope is not None:
+                self.scope.cancel()
             return
         self.crew = crew
         crew.under_way.add(self)
+        if self.handler.is_read:
+            self._begin_read(crew.runtime)
+            return
         try:
             crew.runtime.submit(self.name, self)
         except RoomsError as error:
             self.error = error
             self.release()
+
+    def _begin_read(self, runtime: Runtime) -> None:
+        self.scope = trio.CancelScope()
+        try:
+            runtime.start_read(self.name, self._read)
+        except RoomsError as error:
+            self.error = error
+            self.release()
+
+    async def _read(self) -> None:
+        """A task of the runtime's own: its stop waits for it, as for calls."""
+        assert self.crew is not None, "it has begun"
+        assert self.scope is not None, "it is a read"
+        runtime = self.crew.runtime
+        try:
+            with self.scope:
+                answer = await runtime.read(runtime.read_call(self.actor, self.name, self), self.terms)
+                self.value, self.position, self.source = answer.value, answer.position, answer.source
+        except trio.Cancelled:
+            self.turn_away(STOPPING)
+            raise
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # Ctrl-C never comes here: the read itself raised it
+            self.error = error
+        self.release()
 
     def release(self) -> None:
         """Let the noted outcome out to the caller; once, as a task is woken once."""
@@ -78,6 +120,9 @@ class Crossing(Envelope):
         self.out = True
         if self.crew is not None:
             self.crew.under_way.discard(self)
+        witness = self.terms.witness
+        if witness is not None and self.error is None and not self.handler.is_read:
+            witness.saw_room(self.name, self.position)
         if not self.abandoned:
             self.desk.put(self)
 
@@ -85,6 +130,8 @@ class Crossing(Envelope):
         """The error for a caller who has abandoned it after so long."""
         room = str(self.name)
         what = f"{room}: no reply of {self.handler.name} within {seconds:g} s."
+        if self.handler.is_read:
+            return CallTimeout(f"{what} A read changes nothing; ask again.", room=room, ran="no")
         if self.begun:
             return CallTimeout(f"{what} It has begun and completes; read before you repeat it.", room=room, ran="unknown")
         return CallTimeout(f"{what} It had not begun and never runs.", room=room, ran="no")

@@ -6,12 +6,10 @@ from typing import Any, Generic, TypeVar, cast
 import trio
 
 from actors.errors import RuntimeClosed
-from durable_rooms.border.crossing import Crew, Desk
+from durable_rooms.border.crossing import STOPPING, Crew, Desk
 from durable_rooms.runtime import Runtime
 
 T = TypeVar("T")
-
-STOPPING = "the runtime is stopping"
 
 
 class Job(Generic[T]):

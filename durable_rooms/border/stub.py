@@ -1,12 +1,19 @@
 """What the rooms of both doors share: their name, their way to the border, their terms."""
 
-from typing import Generic, Self, TypeVar
+from copy import copy
+from dataclasses import replace
+from types import EllipsisType
+from typing import Any, Generic, Self, TypeVar
 
 from actors.actor import Actor
-from actors.handlers import Handlers
+from actors.envelope import seal
+from actors.handlers import Handler, Handlers
 from actors.names import RoomName
+from actors.read import Freshness
+from actors.read import checked as checked_freshness
+from actors.room import DEFAULT_TERMS, Reply, Terms
 from durable_rooms.border.border import Border
-from durable_rooms.border.crossing import checked
+from durable_rooms.border.crossing import Crossing, checked
 
 A = TypeVar("A", bound=Actor)
 D = TypeVar("D")  # the door's desk
@@ -15,10 +22,10 @@ D = TypeVar("D")  # the door's desk
 class Stub(Generic[A, D]):
     """One room as a host sees it; each door adds its own way of waiting."""
 
-    __slots__ = ("_border", "_desk", "_handlers", "_name", "_timeout", "actor", "id")
+    __slots__ = ("_border", "_desk", "_handlers", "_name", "_terms", "_timeout", "actor", "id")
 
     def __init__(
-        self, actor: type[A], name: RoomName, handlers: Handlers, border: Border, desk: D, timeout: float | None = None
+        self, actor: type[A], name: RoomName, handlers: Handlers, border: Border, desk: D, terms: Terms = DEFAULT_TERMS
     ) -> None:
         self.id = name.id
         self.actor = actor
@@ -26,10 +33,25 @@ class Stub(Generic[A, D]):
         self._handlers = handlers
         self._border = border
         self._desk = desk
-        self._timeout = timeout
+        self._terms = terms
+        self._timeout: float | None = None
 
     def __repr__(self) -> str:
         return f"<room {self._name}>"
 
-    def _with_timeout(self, timeout: float | None) -> Self:
-        return type(self)(self.actor, self._name, self._handlers, self._border, self._desk, checked(timeout))
+    def _with(self, timeout: float | EllipsisType | None, fresh: Freshness | EllipsisType) -> Self:
+        other = copy(self)
+        if not isinstance(timeout, EllipsisType):
+            other._timeout = checked(timeout)
+        if not isinstance(fresh, EllipsisType):
+            other._terms = replace(self._terms, fresh=checked_freshness(fresh))
+        return other
+
+    def _sealed(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], waiter: Any) -> Crossing:
+        crossing = seal(Crossing, handler, args, kwargs, self._border.runtime.limits, self._name)
+        crossing.to(self.actor, self._name, self._terms, self._desk, waiter)  # pyright: ignore[reportArgumentType] - a desk of the door
+        return crossing
+
+    def _reply(self, crossing: Crossing) -> Reply[Any]:
+        bookmark = self._border.runtime.bookmark(self._name, crossing.position, self._terms.witness)
+        return Reply(crossing.value, crossing.position.seq, crossing.source, bookmark)

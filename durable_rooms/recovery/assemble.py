@@ -11,6 +11,7 @@ from actors.catalog import Catalog
 from actors.disk import Disk
 from actors.follower import Position
 from actors.names import DataDir, RoomName
+from actors.schema import digest as digest_of_tables
 from durable_rooms.recovery.blueprint import Blueprint, Shape, Thing, digest_of, is_users, raise_tables, shape_of, tables_of
 from durable_rooms.recovery.build import fill, fill_sequences, finish, open_new, rebuild_indexes_of_text
 from durable_rooms.recovery.copied import Copied, as_blueprint
@@ -135,8 +136,8 @@ def choose(sources: Sources, report: Recovery) -> Blueprint:
     """
     salvage, copied = sources.salvage, sources.copied
     own = salvage.blueprint if salvage is not None and salvage.names_its_room else None
-    wanted = copied.schema.digest if copied is not None else None
-    siblings = list(_siblings(sources))
+    wanted = digest_of_tables(copied.schema.tables, searched=False) if copied is not None else None
+    siblings = list(_siblings(sources))  # compared without full text, whose indexes are made when the room is opened
     if own is not None and own.whole:
         digest = digest_of(own)
         agreed = digest == wanted if wanted is not None else any(own.texts() == sibling.texts() for sibling in siblings)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import NoReturn
 
 import durable_rooms.runtime
-from actors import Actor, Limits
+from actors import Actor, Freshness, Limits
 from actors.errors import RuntimeClosed
 from actors.host import wrong_door
 from durable_rooms.border.engine import Engine, Opener
@@ -22,6 +22,7 @@ def open_runtime(
     *,
     replicas: Sequence[SQLiteReplica] = (),
     limits: Limits | None = None,
+    fresh: Freshness = "acknowledged",
 ) -> "Opening":
     """Open a data directory from plain code: `with open_runtime(…) as runtime`. Arguments and errors are those of
     `durable_rooms.open_runtime`.
@@ -30,7 +31,7 @@ def open_runtime(
     other threads are answered meanwhile. DiskFailed is raised at the end of the body. A process that ends without leaving the
     body is drained all the same.
     """
-    return Opening(lambda: durable_rooms.runtime.open_runtime(path, actors, replicas=replicas, limits=limits))
+    return Opening(lambda: durable_rooms.runtime.open_runtime(path, actors, replicas=replicas, limits=limits, fresh=fresh))
 
 
 class Opening:

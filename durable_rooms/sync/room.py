@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Coroutine
 from functools import partial
+from types import EllipsisType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from actors.actor import Actor
-from actors.envelope import seal
 from actors.handlers import Handler
+from actors.read import Freshness
 from actors.room import Reply
 from durable_rooms.border.crossing import Crossing
 from durable_rooms.border.stub import Stub
@@ -23,9 +24,14 @@ class Room(Stub[A, Desk]):
 
     __slots__ = ()
 
-    def options(self, *, timeout: float | None) -> Self:
-        """The same room with other terms. timeout: seconds that a call waits for its reply, then CallTimeout; None: for ever."""
-        return self._with_timeout(timeout)
+    def options(self, *, timeout: float | EllipsisType | None = ..., fresh: Freshness | EllipsisType = ...) -> Self:
+        """The same room with other terms; what is left out stays as it is.
+
+        Args:
+          timeout: seconds that a call waits for its reply, then CallTimeout; None: for ever.
+          fresh: how new what its @read methods see must be; see `Freshness`.
+        """
+        return self._with(timeout, fresh)
 
     @overload
     def call(self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -47,9 +53,8 @@ class Room(Stub[A, Desk]):
     @overload
     def ask(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Reply[R]: ...
     def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Reply[Any]:
-        """`call`, with the room's `seq` beside the value. Raises as `call`."""
-        crossing = self._settle(self._handlers.of(method), args, kwargs)
-        return Reply(crossing.value, crossing.seq)
+        """`call`, with what a `Reply` says beside the value. Raises as `call`."""
+        return self._reply(self._settle(self._handlers.of(method), args, kwargs))
 
     def __getattr__(self, handler: str) -> Callable[..., Any]:
         """`room.post` is `ChatRoom.post` of this room. Raises UnknownMethod, at once."""
@@ -65,8 +70,7 @@ class Room(Stub[A, Desk]):
         if border.over:
             border.check(str(name))
         waiter = self._desk.waiter(str(name))
-        crossing = seal(Crossing, handler, args, kwargs, border.runtime.limits, name)
-        crossing.to(name, self._desk, waiter)
+        crossing = self._sealed(handler, args, kwargs, waiter)
         border.send(crossing)
         try:
             there = waiter.acquire(True, FOR_EVER if timeout is None else timeout)

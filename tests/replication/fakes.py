@@ -18,6 +18,7 @@ import apsw
 import trio
 
 from actors import (
+    Census,
     Changes,
     Column,
     Commit,
@@ -127,6 +128,7 @@ class FakeRoom:
     fails: Exception | None = None  # raised by collect and copy
     rewinds: int = 0
     new_epoch: bool = False
+    held: bool = False  # its file is being read by a resync
     log: list[str] = field(default_factory=list)
     lot: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
     during_copy: list[str] = field(default_factory=list)  # statements of the room while its file is being copied
@@ -314,7 +316,19 @@ class FakeRoom:
         copy = RoomCopy(self.name, self.path, self.timeline, self.schema(), self.commit_now)
         if self.during_copy:
             self.write(self.during_copy.pop(0))
-        yield copy
+        self.held = True
+        try:
+            yield copy
+        finally:
+            self.held = False
+
+    async def census(self, bytes_max: int) -> Census | None:
+        await trio.lowlevel.checkpoint()
+        self.log.append("census")
+        if self.fails is not None:
+            return None
+        counts = {table.name: self.run(f'SELECT count(*) FROM "{table.name}"')[0][0] for table in self.schema().tables}
+        return Census(self.position, counts)
 
     def acknowledge(self, seq: int) -> None:
         self.acked = seq

@@ -69,18 +69,18 @@ async def test_f22_a_poison_room_is_tried_once_a_minute_and_everything_else_proc
     (design.md §5). The room waits, its reason in the status, and arrives whole, with what came meanwhile, once the cause is gone.
     """
     good, bad = rooms.room("good"), rooms.room("bad")
-    original, tries = replication.batch.run_many, []
+    original, tries = replication.batch.run_bulk, []
 
-    def picky(connection, statement, rows):
+    def picky(connection, statement, bulk, rows):
         rows = list(rows)
         if any("poison" in row for row in rows):
             tries.append(trio.current_time())
             raise apsw.TooBigError("string or blob too big")
-        original(connection, statement, rows)
+        original(connection, statement, bulk, rows)
 
     async with follow() as replicator:
         await replicator.replicated()
-        monkeypatch.setattr(replication.batch, "run_many", picky)
+        monkeypatch.setattr(replication.batch, "run_bulk", picky)
         began = trio.current_time()
         bad.post(author="poison")
         for number in range(60 * MINUTES):

@@ -230,14 +230,14 @@ async def test_replicas_of_other_rooms_are_kept_aside_but_not_without_end(tmp_pa
 
 def test_a_locked_replica_notes_no_token(tmp_path: Path) -> None:
     """An outage is many tries to open: they must not push out the tokens that tell the own replica."""
-    house = House(TestDisk(), tmp_path, "first")
+    house = House(TestDisk(), tmp_path, "first", lambda: "1")
     file = ReplicaFile(TestDisk(), tmp_path / "replica.db", house)
     file.open()
     file.close(tidy=True)
     file.release()
     other = apsw.Connection(str(tmp_path / "replica.db"))
     other.execute("BEGIN IMMEDIATE").fetchall()
-    again = ReplicaFile(TestDisk(), tmp_path / "replica.db", House(TestDisk(), tmp_path, "second"))
+    again = ReplicaFile(TestDisk(), tmp_path / "replica.db", House(TestDisk(), tmp_path, "second", lambda: "2"))
     with pytest.raises(apsw.BusyError):
         again.open()
     again.release()
@@ -344,19 +344,19 @@ async def test_f31_a_refused_row_in_a_large_batch_is_found_by_halves(
     members = [rooms.room(f"{n:03}") for n in range(128)]
     async with follow() as replicator:
         await replicator.replicated()
-        original, real, tries = replication.batch.run_many, replication.replicator.apply, []
+        original, real, tries = replication.batch.run_bulk, replication.replicator.apply, []
 
-        def picky(connection, statement, rows):
+        def picky(connection, statement, bulk, rows):
             rows = list(rows)
             if any("poison" in row for row in rows):
                 raise apsw.TooBigError("string or blob too big")
-            original(connection, statement, rows)
+            original(connection, statement, bulk, rows)
 
         def counted(file, drains, now):
             tries.append(len(drains))
             return real(file, drains, now)
 
-        monkeypatch.setattr(replication.batch, "run_many", picky)
+        monkeypatch.setattr(replication.batch, "run_bulk", picky)
         monkeypatch.setattr(replication.replicator, "apply", counted)
         for number, room in enumerate(members):
             room.post(author="poison" if number == 77 else "ann")

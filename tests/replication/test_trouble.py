@@ -259,15 +259,15 @@ async def test_a_row_that_the_replica_cannot_take_parks_its_room_only(
     a, b, c = (rooms.room(id) for id in "abc")
     async with follow() as replicator:
         await replicator.replicated()
-        original = replication.batch.run_many
+        original = replication.batch.run_bulk
 
-        def picky(connection, statement, rows):
+        def picky(connection, statement, bulk, rows):
             rows = list(rows)
             if any(row[2] == "poison" for row in rows if len(row) > 2):
                 raise apsw.TooBigError("string or blob too big")
-            original(connection, statement, rows)
+            original(connection, statement, bulk, rows)
 
-        monkeypatch.setattr(replication.batch, "run_many", picky)
+        monkeypatch.setattr(replication.batch, "run_bulk", picky)
         a.post()
         b.post(author="poison")
         c.post()
@@ -281,7 +281,7 @@ async def test_a_row_that_the_replica_cannot_take_parks_its_room_only(
         c.post()
         await replicator.drain()  # does not wait for the parked room
         assert len(replica_rows(replica, "ChatRoom_messages", "c")) == 2
-        monkeypatch.setattr(replication.batch, "run_many", original)
+        monkeypatch.setattr(replication.batch, "run_bulk", original)
         await replicator.replicated(timeout=61)
         assert replicator.status().parked == {}
         assert_equal(rooms, replica)

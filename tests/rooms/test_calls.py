@@ -45,7 +45,7 @@ async def test_ask_says_the_seq_which_grows_with_every_write_and_with_no_read(au
         second = await room.ask(ChatRoom.post, "two")
         read = await room.ask(ChatRoom.bodies)
         third = await room.ask(ChatRoom.post, "three")
-        assert first == Reply(1, first.seq)
+        assert first == Reply(1, first.seq, "room", first.bookmark)
         assert first.seq < second.seq == read.seq < third.seq
 
 

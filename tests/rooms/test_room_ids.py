@@ -63,7 +63,7 @@ async def test_f39_hostile_ids_are_as_many_rooms_and_stay_inside_the_directory(t
         assert len({path_of(runtime, runtime.room(ChatRoom, id)) for id in HOSTILE}) == len(HOSTILE)
     assert list(tmp_path.iterdir()) == [path]
     files = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
-    assert all(file in ("catalog.db", "lock", "clean-stop") or file.startswith("rooms/") for file in files)
+    assert all(file in ("catalog.db", "lock", "clean-stop", "bookmark-key") or file.startswith("rooms/") for file in files)
     assert sum(file.endswith(".db") for file in files) == len(HOSTILE) + 1
 
 

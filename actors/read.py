@@ -1,0 +1,148 @@
+"""`@read`: a handler that only asks. The same text runs in the room or on a replica, on an instance without memory.
+
+What makes that possible: it sees nothing but its arguments, the room's id, the time and its room's tables.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from inspect import iscoroutinefunction, isfunction
+from random import Random
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+
+from actors.actor import Actor
+from actors.codec import by_value
+from actors.errors import CallFailed, StatementRefused, TooLarge
+from actors.follower import Position
+from actors.handlers import FRESH, Handler
+from actors.names import RoomName
+from actors.sql import SQL
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Freshness = Literal["acknowledged", "room", "any"] | float
+"""How new what a read sees must be.
+
+"acknowledged": every command on that room that had returned in this process when the read began.
+A number: so many seconds ago at most. "any": whatever a replica has. "room": no replica, the room itself.
+"""
+
+
+@overload
+def read(method: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def read(*, fresh: Freshness | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def read(method: Callable[..., Any] | None = None, /, *, fresh: Freshness | None = None) -> Any:
+    """Mark a handler as pure SQL: it may run on a replica, without waiting behind the room's mailbox.
+
+    It runs on an instance without memory (`__init__` has not run), may be run again, and cannot write, use chance, or await:
+    trying is a StatementRefused. `fresh`: how new what it sees must be, unless the session or the call says otherwise.
+    """
+    terms = None if fresh is None else checked(fresh)
+
+    def mark(method: Callable[..., Any]) -> Callable[..., Any]:
+        if not isfunction(method) or iscoroutinefunction(method):
+            raise TypeError(f"@read marks a plain `def` method: a read never waits, and {method!r} is none")
+        setattr(method, FRESH, (terms,))
+        return method
+
+    return mark if method is None else mark(method)
+
+
+def checked(fresh: Freshness) -> Freshness:
+    """Raises ValueError."""
+    if fresh in ("acknowledged", "room", "any"):
+        return fresh
+    if type(fresh) in (int, float) and math.isfinite(fresh) and fresh >= 0:
+        return float(fresh)
+    raise ValueError(f'fresh is "acknowledged", "room", "any" or seconds from 0, not {fresh!r}')
+
+
+class Surroundings:
+    """What the bare instance of a read finds around it."""
+
+    __slots__ = ("_wall_clock", "room_id", "sql")
+
+    def __init__(self, sql: SQL, room_id: str, wall_clock: Callable[[], float]) -> None:
+        self.sql = sql
+        self.room_id = room_id
+        self._wall_clock = wall_clock
+
+    def now(self) -> float:
+        return self._wall_clock()
+
+    @property
+    def random(self) -> Random:
+        raise StatementRefused("a @read may not use chance (self.random, self.new_id): it may be run again, here or elsewhere")
+
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        raise StatementRefused("a @read may not use self.exclusive(): it runs alone, and never waits")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCall:
+    """One call of a @read method, to be run on any connection that shows the room's tables; also twice, or in a thread."""
+
+    actor: type[Actor]
+    name: RoomName
+    handler: Handler
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    wall_clock: Callable[[], float]
+    result_bytes_max: int
+
+    def __call__(self, sql: SQL) -> Any:
+        """Run it; what it returns is by value, as every result.
+
+        Raises:
+          What the method raises, as it is, with a note that names the room. CallFailed, TooLarge: its result cannot cross.
+        """
+        (args, kwargs), _ = by_value((self.args, self.kwargs))  # a run that is repeated must not see what the first did to them
+        instance: Any = object.__new__(self.actor)
+        instance._surroundings = Surroundings(sql, self.name.id, self.wall_clock)
+        try:
+            value = self.handler.function(instance, *args, **kwargs)
+            kept: list[str] = [name for name in getattr(instance, "__dict__", ()) if name != "_surroundings"]
+            if kept:
+                raise StatementRefused(f"a @read may not set self.{min(kept)}: its instance has no memory and is gone afterwards")
+            return self._crossing(value)
+        except AttributeError as error:
+            if error.obj is instance:
+                error.add_note("(a @read runs on an instance without memory: __init__ has not run; ask self.sql instead)")
+            raise self._noted(error)  # noqa: B904 - the same one
+        except Exception as error:
+            raise self._noted(error)  # noqa: B904
+
+    def _noted(self, error: Exception) -> Exception:
+        error.add_note(f"(raised in room {self.name} by the read {self.handler.name}; nothing was written)")
+        return error
+
+    def _crossing(self, value: object) -> Any:
+        try:
+            carried, size = by_value(value)
+        except ValueError as error:
+            raise CallFailed(
+                f"{self.name}: the result of {self.handler.name} cannot cross to its caller: {error}. Nothing was written.",
+                room=str(self.name),
+            ) from error
+        if size > self.result_bytes_max:
+            raise TooLarge(
+                f"{self.name}: the result of {self.handler.name} has {size:,} bytes; result_bytes_max is "
+                f"{self.result_bytes_max:,}. Nothing was written; return less, in pages.",
+                room=str(self.name),
+            )
+        return carried
+
+
+IN_ROOM = "room"  # the source of what the room itself told
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[R]):
+    """What a read saw: its result, where the room stood in what it saw, and whose rows they were ("room" or a replica's name)."""
+
+    value: R
+    position: Position
+    source: str

@@ -1,0 +1,35 @@
+"""A session as asyncio code sees it; see durable_rooms.session."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar
+
+from actors.actor import Actor
+from durable_rooms.asyncio.across import Across
+from durable_rooms.asyncio.desk import Desk
+from durable_rooms.asyncio.room import Room
+from durable_rooms.border.border import Border
+from durable_rooms.session import Session as TrioSession
+
+A = TypeVar("A", bound=Actor)
+
+
+class Session:
+    """Read-your-writes and monotonic reads over every room it touches. Made by `runtime.session`; holds no resource."""
+
+    def __init__(self, session: TrioSession, border: Border, desk: Desk) -> None:
+        self._session = session
+        self._border = border
+        self._desk = desk
+
+    @property
+    def bookmark(self) -> str:
+        """What has been seen until now: opaque, signed, for a cookie or a header. Costs 10 µs."""
+        return self._session.bookmark
+
+    def room(self, actor: type[A], id: str) -> Room[A]:
+        """As `runtime.room`; what its calls see and do, the session has seen."""
+        return Room(actor, *self._border.runtime.address(actor, id), self._border, self._desk, self._session.terms)
+
+    def across(self, rooms: Mapping[type[Actor], Sequence[str] | Literal["all"]]) -> Across:
+        """As `runtime.across`."""
+        return Across(self._session.across(rooms), self._border, self._desk)

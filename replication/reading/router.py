@@ -1,0 +1,259 @@
+"""The router: where a read runs. A replica that is fresh enough if there is one, otherwise the room.
+
+acknowledged, seconds, any ─▶ breaker ─▶ is the room's mark there? ─▶ readers ─▶ answer
+                                 │            └── wait for this write ──┘  │
+                                 └──────────▶ the room's read lane ◀───────┘
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+import apsw
+import trio
+
+from actors import Answer, Doors, Freshness, Limits, Overloaded, Position, ReadCall, ReplicationLate, RoomName
+from actors.handlers import Handler
+from actors.read import IN_ROOM
+from replication.arrivals import Arrivals
+from replication.reading.across import RoomIds, Run
+from replication.reading.bookmark import Bookmark
+from replication.reading.breaker import Breaker
+from replication.reading.reader import Reader, Seen, Stale, Unanswerable
+from replication.reading.readers import HERE_SECONDS_MAX, NoAnswer, Readers
+from replication.reading.status import ReadStatus, RouteStatus
+from replication.replica import ReplicaDamaged, ReplicaGone
+from replication.replicator import Replicator
+
+WAIT_SECONDS_MAX = 0.15  # for one write to arrive in a replica: three windows; the room answers what takes longer
+ACROSS_SECONDS_MAX = 1.0  # for everything that had returned to arrive in the replica: there is no room to ask instead
+
+_TROUBLE = (
+    ReplicaGone,
+    ReplicaDamaged,
+    NoAnswer,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ProtocolError,
+    apsw.FullError,
+    apsw.NoMemError,
+)
+"""What is wrong with the replica, or with its file. What else SQLite says is about the statement, and the caller's."""
+
+
+class Lane(Protocol):
+    """The rooms themselves."""
+
+    def acknowledged(self, name: RoomName) -> Position | None:
+        """Where the newest command that has returned left the room; None: only the room can tell."""
+        ...
+
+    async def read(self, call: ReadCall) -> Answer[Any]: ...
+
+
+@dataclass(slots=True)
+class Route:
+    """A way to one replica."""
+
+    arrivals: Arrivals
+    readers: Readers[Reader]
+    breaker: Breaker
+
+
+def route_to(replicator: Replicator, doors: Doors, limits: Limits, rooms: Path) -> Route:
+    """A way to this replicator's replica; its readers begin with `readers.run`. `rooms`: the data directory. Two stats."""
+
+    secret = Random(doors.secret(32))  # names of views that nobody may guess
+
+    def connect(hurry: float | None = None) -> Reader:
+        return Reader(doors.disk, replicator.path, secret, limits, doors.stopwatch, replicator.token, hurry)
+
+    disk = doors.disk
+    there, here = disk.identity(replicator.path.parent), disk.identity(rooms)
+    # A file system that hangs alone must never hang the loop; where the rooms are on it, too, they hang anyway.
+    near = there is not None and here is not None and there[0] == here[0]
+    readers = Readers(connect, doors.threads, doors.stopwatch, connect_here=partial(connect, HERE_SECONDS_MAX) if near else None)
+    return Route(replicator.arrivals, readers, Breaker(replicator.arrivals.name, trio.current_time, doors.random.uniform))
+
+
+def _among(rooms: RoomIds) -> Callable[[RoomName], bool]:
+    named = {actor: None if ids is None else frozenset(ids) for actor, ids in rooms.items()}
+
+    def among(name: RoomName) -> bool:
+        if name.actor not in named:
+            return False
+        ids = named[name.actor]
+        return ids is None or name.id in ids
+
+    return among
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How new one read must be: the room at `position` at least, and `seconds` old at most."""
+
+    position: Position | None
+    seconds: float | None = None
+
+
+class Router:
+    def __init__(self, routes: Sequence[Route], lane: Lane) -> None:
+        self.routes = routes
+        self._lane = lane
+        self._only_in_rooms: set[tuple[Handler, str]] = set()  # reads that no replica can answer for rooms of this schema
+        self._reads: Counter[tuple[str, str]] = Counter()  # by source and by why it was chosen
+
+    def status(self) -> ReadStatus:
+        by_source, by_why = Counter[str](), Counter[str]()
+        for (source, why), count in self._reads.items():
+            by_source[source] += count
+            by_why[why] += count
+        routes = {
+            route.arrivals.name: RouteStatus(route.breaker.state, route.breaker.reason, route.readers.waiting)
+            for route in self.routes
+        }
+        return ReadStatus(dict(by_source), dict(by_why), routes)
+
+    async def read(self, call: ReadCall, fresh: Freshness, bookmark: Bookmark | None) -> Answer[Any]:
+        """Run one read where it belongs. Raises what the read raises, and what the room's lane raises."""
+        why = "asked for" if self.routes else "no replica"
+        if fresh != "room" and self.routes:
+            wanted = self._wanted(call.name, fresh, bookmark)
+            why = "unknown to replicas"
+            if wanted is not None:
+                for route in self._in_order():
+                    answer, why = await self._ask(route, call, wanted, bookmark)
+                    if answer is not None:
+                        self._reads[answer.source, "fresh"] += 1
+                        return answer
+        answer = await self._lane.read(call)
+        self._reads[IN_ROOM, why] += 1
+        if bookmark is not None:
+            bookmark.saw_room(call.name, answer.position)
+        return answer
+
+    def _wanted(self, name: RoomName, fresh: Freshness, bookmark: Bookmark | None) -> Wanted | None:
+        """None: only the room knows."""
+        seen = bookmark.needs(name) if bookmark is not None else None
+        if fresh == "any":
+            return Wanted(seen)
+        if fresh != "acknowledged":
+            return Wanted(seen, float(fresh))
+        told = self._lane.acknowledged(name)
+        if told is None:
+            return None
+        return Wanted(told if seen is None else max(told, seen))
+
+    def _in_order(self) -> list[Route]:
+        """The one with the least lag first."""
+        if len(self.routes) == 1:
+            return list(self.routes)
+        return sorted(self.routes, key=lambda route: route.arrivals.lag_seconds)
+
+    async def _ask(
+        self, route: Route, call: ReadCall, wanted: Wanted, bookmark: Bookmark | None
+    ) -> tuple[Answer[Any] | None, str]:
+        """The replica's answer, or None and why it has none."""
+        arrivals, breaker, name = route.arrivals, route.breaker, call.name
+        mark = arrivals.mark(name)
+        if mark is not None and (call.handler, mark.schema) in self._only_in_rooms:
+            return None, "only the room can"
+        if wanted.seconds is not None and arrivals.staleness(name) > wanted.seconds:
+            return None, "too old"
+        ticket = breaker.admits()
+        if ticket is None:
+            return None, "breaker open"
+        try:
+            seen = await self._seen(route, call, wanted.position)
+        except Stale as stale:
+            if arrivals.stuck:
+                breaker.failed(f"no progress: {arrivals.stuck}")
+            return None, "not there in time" if stale.position else "unknown to replicas"
+        except Unanswerable:
+            if mark is not None:
+                self._only_in_rooms.add((call.handler, mark.schema))
+            return None, "only the room can"
+        except _TROUBLE as error:
+            breaker.failed(f"{type(error).__name__}: {error}")
+            return None, "replica in trouble"
+        except Overloaded:
+            return None, "readers are busy"
+        else:
+            breaker.succeeded()
+            return self._accepted(route, name, seen, bookmark)
+        finally:
+            breaker.gave_up(ticket)
+
+    async def _seen(self, route: Route, call: ReadCall, needed: Position | None) -> Seen[Any]:
+        """What the replica shows as soon as the room stands where it must. Raises Stale if that is not in time."""
+        arrivals, name = route.arrivals, call.name
+        deadline = trio.current_time() + WAIT_SECONDS_MAX
+        for last in (False, True):
+            if needed is not None and not await arrivals.reached(name, needed, deadline):
+                mark = arrivals.mark(name)
+                raise Stale(mark.position if mark else None)
+            try:
+                kind = (name.actor, call.handler.name) if arrivals.stuck is None else None
+                return await route.readers.ask(lambda reader: reader.read(name, needed, call), kind)
+            except Stale:  # the file is another one than the loop last heard of: once more, if that may help
+                if needed is None or last:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _accepted(
+        self, route: Route, name: RoomName, seen: Seen[Any], bookmark: Bookmark | None
+    ) -> tuple[Answer[Any] | None, str]:
+        assert seen.position is not None, "one room was read"
+        if bookmark is not None:
+            if not bookmark.trusts(name, seen.generation, seen.batch, whole=route.arrivals.whole):
+                return None, "older than the session"
+            bookmark.saw_replica(name, seen.position, seen.generation, seen.batch)
+        return Answer(seen.value, seen.position, route.arrivals.name), "fresh"
+
+    # -- across rooms -----------------------------------------------------------------------------------------------
+    async def across(self, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None) -> Any:
+        """Run SQL over many rooms on a replica that is fresh enough. Raises ReplicationLate, and what the SQL raises."""
+        late: ReplicationLate | None = None
+        for route in self._in_order():
+            try:
+                seen = await self._across(route, rooms, run, fresh, bookmark)
+            except ReplicationLate as error:
+                late = error
+                continue
+            self._reads[route.arrivals.name, "across"] += 1
+            if bookmark is not None:
+                bookmark.saw_across(seen.generation, seen.batch)
+            return seen.value
+        assert late is not None, "a router has a route"
+        raise late
+
+    async def _across(self, route: Route, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None) -> Seen[Any]:
+        arrivals, breaker = route.arrivals, route.breaker
+        if fresh == "acknowledged" or bookmark is not None:  # a session has seen what no position here can tell of "all" rooms
+            await arrivals.caught_up(ACROSS_SECONDS_MAX, parked=True, of=_among(rooms))
+        elif fresh != "any" and (lag := arrivals.lag_seconds) > float(fresh):
+            raise ReplicationLate(
+                f"replica {arrivals.name} ({arrivals.stuck or 'live'}) is {lag:.1f} s behind, and {fresh:g} s are allowed. "
+                "Nothing ran."
+            )
+        ticket = breaker.admits()
+        if ticket is None:
+            raise ReplicationLate(f"replica {arrivals.name} is not asked now: {breaker.reason}. Nothing ran; try again soon.")
+        try:
+            seen = await route.readers.ask(lambda reader: reader.across(rooms, {}, run))
+        except _TROUBLE as error:
+            breaker.failed(f"{type(error).__name__}: {error}")
+            raise ReplicationLate(f"replica {arrivals.name} cannot be read: {error}. Nothing ran; try again soon.") from error
+        else:
+            breaker.succeeded()
+            return seen
+        finally:
+            breaker.gave_up(ticket)
