@@ -105,7 +105,7 @@ statement = st.one_of(
 call = st.tuples(st.lists(statement, min_size=1, max_size=5), st.sampled_from([False, False, False, True]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(call, min_size=1, max_size=8))
 def test_a_search_equals_brute_force_after_whatever_was_written(calls: list[tuple[list[str], bool]]) -> None:
     room = bare(Busy)

@@ -241,7 +241,7 @@ writes = st.lists(write, min_size=1, max_size=4)
 step = st.one_of(st.tuples(st.sampled_from("pq"), writes), st.sampled_from([("wait", []), ("gone", [])]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(step, min_size=1, max_size=10))
 def test_a_replica_is_searched_as_its_rooms_are_whatever_was_written(steps: list[tuple[str, list[str]]]) -> None:
     async def live() -> None:

@@ -208,7 +208,7 @@ def run(steps: list[Any]) -> None:
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEP, min_size=3, max_size=STEPS_MAX))
 def test_acknowledged_misses_no_post_and_a_session_loses_nothing(steps):
     run(steps)
