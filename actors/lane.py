@@ -27,9 +27,9 @@ from actors.limits import Limits
 from actors.names import DataDir, RoomName
 from actors.read import IN_ROOM, Answer, ReadCall
 from actors.read_scope import alone, shown
-from actors.rehome import wal_of
 from actors.seat import Seat
 from actors.sql import SQL, internal
+from actors.storage import beside
 from actors.threads import Brevity
 
 LANES_MAX = 4  # files of rooms at rest that are read at once: an outage of the replica must not open 50,000
@@ -143,25 +143,12 @@ class Lane:
 
     def _from_file(self, call: ReadCall, path: Path) -> "_Saw":
         """On a connection of its own. Blocks; the loop may commit meanwhile."""
-        disk, limits = self._seats.doors.disk, self._seats.limits
-        wal_stays = disk.exists(wal_of(path))
-        connection = disk.connect(path)
-        try:
-            connection.wal_autocheckpoint(0)
-            # A WAL that was left behind stays as it is; where there was none, none stays behind.
-            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_stays)
-            statements = alone(connection, str(call.name), limits, self._seats.doors.stopwatch)
-            internal(connection, "BEGIN")
-            try:
-                _, seq = capture.bounds(connection)
-                position = Position(capture.timeline(connection)[-1].epoch, seq)
-                with shown(statements, lambda: installed(connection)) as sql:
-                    return _saw(call, sql, position)
-            finally:
-                if connection.in_transaction:
-                    internal(connection, "COMMIT")
-        finally:
-            connection.close()
+        with beside(self._seats.doors.disk, path) as connection:
+            statements = alone(connection, str(call.name), self._seats.limits, self._seats.doors.stopwatch)
+            _, seq = capture.bounds(connection)
+            position = Position(capture.timeline(connection)[-1].epoch, seq)
+            with shown(statements, lambda: installed(connection)) as sql:
+                return _saw(call, sql, position)
 
 
 @dataclass(frozen=True, slots=True)

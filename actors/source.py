@@ -11,17 +11,16 @@ import apsw
 from actors import capture
 from actors.activation import Activation
 from actors.catalog import Catalog
-from actors.disk import Disk
 from actors.doors import Doors
 from actors.errors import RoomUnfit, StatementRefused
 from actors.follower import Census, Changes, Commit, EpochStart, Position, RoomCopy, Schema, TableChanges
 from actors.gate import DURABLE, NEVER
 from actors.names import DataDir, RoomName
-from actors.rehome import wal_of
 from actors.schemas import Schemas
 from actors.seat import Seat
 from actors.sql import SQLValue, internal
 from actors.sqltext import quoted
+from actors.storage import beside
 
 COLLECT_ENTRIES_ON_LOOP_MAX = 4_000  # 5 ms of the loop; more is read in a worker thread
 
@@ -167,7 +166,7 @@ class RoomSource:
 
     def _changes_in_lane(self, path: Path, local: frozenset[str], after: int) -> Changes:
         """The same on a connection of its own, for a long outbox or a room at rest. Blocks; the loop may commit meanwhile."""
-        with lane(self._seats.doors.disk, path) as connection:  # schema and timeline of the same moment, too
+        with beside(self._seats.doors.disk, path) as connection:  # schema and timeline of the same moment, too
             known = self._seats.schemas.of(connection, local)
             tables = capture.extract(connection, known.extractions, after)
             timeline, bounds = capture.timeline(connection), capture.bounds(connection)
@@ -175,7 +174,7 @@ class RoomSource:
 
     def _census(self, path: Path, local: frozenset[str], bytes_max: int) -> Census:
         """Blocks."""
-        with lane(self._seats.doors.disk, path) as connection:
+        with beside(self._seats.doors.disk, path) as connection:
             _, seq = capture.bounds(connection)
             position = Position(capture.timeline(connection)[-1].epoch, seq)
             pages, size = (internal(connection, f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size"))
@@ -207,24 +206,6 @@ def found(
         bytes=sum(_bytes_about(changes.upserts) for changes in tables),
         commit=commit,
     )
-
-
-@contextmanager
-def lane(disk: Disk, path: Path) -> Generator[apsw.Connection]:
-    """A connection of its own to a room's file, in one read transaction. Leaves no trace. Blocks."""
-    wal_stays = disk.exists(wal_of(path))
-    connection = disk.connect(path)
-    try:
-        connection.wal_autocheckpoint(0)
-        # A WAL that was left behind stays as it is; where there was none, none stays behind.
-        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_stays)
-        internal(connection, "BEGIN")
-        try:
-            yield connection
-        finally:
-            internal(connection, "COMMIT")
-    finally:
-        connection.close()
 
 
 def _is_short(activation: Activation, after: int) -> bool:

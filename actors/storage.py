@@ -3,14 +3,15 @@
 Opening and closing block (files, migrations, syncs) and run in a worker thread; everything else is the loop's.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
 
 from actors.disk import Disk
 from actors.errors import RoomUnfit
+from actors.rehome import wal_of
 from actors.sql import internal
 from actors.transaction import FRAME_BYTES, Transaction
 
@@ -171,5 +172,24 @@ def run_checkpoint(connection: apsw.Connection, mode: str, *, then: Callable[[],
         # Closing the last connection would checkpoint once more and, the kernel having told its error, remove the WAL (rule 21).
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         raise
+    finally:
+        connection.close()
+
+
+@contextmanager
+def beside(disk: Disk, path: Path) -> Generator[apsw.Connection]:
+    """A connection of its own to a room's file, beside the room's, in one read transaction. Leaves no trace. Blocks."""
+    wal_stays = disk.exists(wal_of(path))
+    connection = disk.connect(path)
+    try:
+        connection.wal_autocheckpoint(0)
+        # A WAL that was left behind stays as it is; where there was none, none stays behind.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_stays)
+        internal(connection, "BEGIN")
+        try:
+            yield connection
+        finally:
+            if connection.in_transaction:
+                internal(connection, "COMMIT")
     finally:
         connection.close()

@@ -33,8 +33,9 @@ from actors.catalog import Catalog
 from actors.gate import DURABLE
 from actors.owner import Ownership
 from actors.schemas import Schemas
-from actors.source import found, lane
+from actors.source import found
 from actors.sql import internal
+from actors.storage import beside
 from durable_rooms.hatch.client import call_running
 from durable_rooms.hatch.wire import Recopy
 from replication import Replicator, SQLiteReplica
@@ -178,7 +179,7 @@ class RestingSource:
     @contextmanager
     def _opened(self) -> Generator[apsw.Connection]:
         try:
-            with lane(self._rooms.doors.disk, self._path) as connection:
+            with beside(self._rooms.doors.disk, self._path) as connection:
                 yield connection
         except (OSError, apsw.Error, StatementRefused) as error:
             raise RoomUnfit(f"{self.name}: its file cannot be read ({error})", room=str(self.name)) from error
