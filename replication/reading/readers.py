@@ -1,7 +1,7 @@
-"""The readers of one replica: a few worker threads' worth of reads at once, in batches, so that a hop to a thread serves many.
+"""The readers of one replica: brief reads on the loop, all others in a few worker threads.
 
-Each reader is a task with a connection of its own. It takes what waits into a thread, reads one after another for at most a
-millisecond or one heavy query, and comes back: 64 callers share some ten hops instead of paying 0.1 ms each.
+Each of those is a task with a connection of its own. It takes what waits into a thread, reads one after another for at most a
+millisecond or one heavy query, and comes back: a hop serves many.
 """
 
 from collections import deque
