@@ -1,6 +1,6 @@
 """The room that the examples share. It is the same class in asyncio, in threads and in trio."""
 
-from durable_rooms import Actor, RoomIdInvalid, RoomsError, Rows, RuntimeClosed, TooLarge
+from durable_rooms import Actor, RoomIdInvalid, RoomsError, Rows, RuntimeClosed, TooLarge, read
 
 
 class ChatRoom(Actor):
@@ -13,6 +13,7 @@ class ChatRoom(Actor):
             "INSERT INTO messages (author, body, sent_at) VALUES (?, ?, ?) RETURNING id", author, body, self.now()
         ).scalar()
 
+    @read
     def history(self, limit: int = 50) -> Rows:
         return self.sql("SELECT * FROM messages ORDER BY id DESC LIMIT ?", limit)
 
