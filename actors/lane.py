@@ -7,8 +7,6 @@
 A read that was slow on the loop is taken into a worker thread the next time, on a connection of its own.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,16 +23,17 @@ from actors.follower import Commit, Position
 from actors.fulltext import NotIndexed, installed
 from actors.limits import Limits
 from actors.names import DataDir, RoomName
+from actors.quarantine import is_damage
 from actors.read import IN_ROOM, Answer, ReadCall
 from actors.read_scope import alone, shown
 from actors.seat import Seat
+from actors.source import noticing_damage
 from actors.sql import SQL, internal
 from actors.storage import beside
 from actors.threads import Brevity
 
 LANES_MAX = 4  # files of rooms at rest that are read at once: an outage of the replica must not open 50,000
 UNREADABLE = (OSError, apsw.CorruptError, apsw.NotADBError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.LockedError)
-OF_THE_FILE = (apsw.CorruptError, apsw.NotADBError, apsw.IOError, apsw.BusyError)  # not what a read's own question met
 
 
 class Seats(Protocol):
@@ -167,13 +166,13 @@ class _Saw:
 
 
 def _saw(call: ReadCall, sql: SQL, position: Position) -> _Saw:
-    """Run the read. Raises OF_THE_FILE."""
+    """Run the read. Raises what the file is the cause of, and not the read's own question."""
     try:
         return _Saw(position, call(sql))
-    except OF_THE_FILE:
-        raise
-    except Exception as error:  # its caller's
-        return _Saw(position, error=error)
+    except Exception as error:
+        if is_damage(error) or isinstance(error, apsw.IOError | apsw.BusyError):
+            raise
+        return _Saw(position, error=error)  # its caller's
 
 
 def _still_sound(activation: Activation) -> None:
@@ -181,18 +180,3 @@ def _still_sound(activation: Activation) -> None:
     if not activation.sound:
         room = activation.storage.transaction.room
         raise RoomUnfit(f"{room}: the room is being put right or put away. Nothing was written; ask again.", room=room)
-
-
-@contextmanager
-def noticing_damage(activation: Activation) -> Generator[None]:
-    """A read may be the first to meet a damaged page."""
-    try:
-        yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        activation.damaged(error)
-        room = activation.storage.transaction.room
-        raise RoomUnfit(
-            f"{room}: its file was found damaged ({error}). Nothing was written; the next call tells where it lies and how to "
-            "recover the room.",
-            room=room,
-        ) from error

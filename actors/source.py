@@ -16,6 +16,7 @@ from actors.errors import RoomUnfit, StatementRefused
 from actors.follower import Census, Changes, Commit, EpochStart, Position, RoomCopy, Schema, TableChanges
 from actors.gate import DURABLE, NEVER
 from actors.names import DataDir, RoomName
+from actors.quarantine import is_damage
 from actors.schemas import Schemas
 from actors.seat import Seat
 from actors.sql import SQLValue, internal
@@ -138,10 +139,8 @@ class RoomSource:
         """A follower may be the first to read a damaged page. It never sees what SQLite says of a room as an error of SQLite's:
         it would take it for the replica's."""
         try:
-            yield
-        except (apsw.CorruptError, apsw.NotADBError) as error:
-            activation.damaged(error)
-            raise RoomUnfit(f"{self.name}: its file was found damaged ({error}).", room=str(self.name)) from error
+            with noticing_damage(activation):
+                yield
         except apsw.Error as error:
             raise RoomUnfit(f"{self.name}: its file cannot be read ({error}).", room=str(self.name)) from error
 
@@ -183,6 +182,23 @@ class RoomSource:
             names = [table.name for table in self._seats.schemas.of(connection, local).schema.replicated.tables]
             counts = {name: internal(connection, f"SELECT count(*) FROM {quoted(name)}")[0][0] for name in names}  # noqa: S608 (quoted)
             return Census(position, counts)
+
+
+@contextmanager
+def noticing_damage(activation: Activation) -> Generator[None]:
+    """Whoever reads between turns may be the first to meet a damaged page. Raises RoomUnfit then."""
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        if not is_damage(error):
+            raise
+        activation.damaged(error)
+        room = activation.storage.transaction.room
+        raise RoomUnfit(
+            f"{room}: its file was found damaged ({error}). Nothing was written; the next call tells where it lies and how to "
+            "recover the room.",
+            room=room,
+        ) from error
 
 
 def found(
