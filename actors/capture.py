@@ -12,7 +12,7 @@ from typing import Any
 
 import apsw
 
-from actors.follower import EpochStart, Schema, Table, TableChanges
+from actors.follower import EpochStart, Position, Schema, Table, TableChanges
 from actors.sql import SQLValue, internal
 from actors.sqltext import quoted
 
@@ -148,6 +148,11 @@ def timeline(connection: apsw.Connection) -> tuple[EpochStart, ...]:
 def bounds(connection: apsw.Connection) -> tuple[int | None, int]:
     """The lowest entry still in the outbox (None: it is empty), and the room's seq."""
     return internal(connection, "SELECT (SELECT min(seq) FROM _outbox), (SELECT ifnull(max(seq), 0) FROM _outbox)")[0]
+
+
+def position(connection: apsw.Connection) -> Position:
+    """Where the room stands, in the transaction that is open."""
+    return Position(timeline(connection)[-1].epoch, last_seq(connection))
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,11 @@ class Entry:
     bytes: int = 0
     sick: str | None = None
 
+    @property
+    def at_rest(self) -> bool:
+        """Closed in order and sound: unless somebody has it open by now, its file may be read without opening the room."""
+        return self.proven and not self.active and self.sick is None
+
 
 class Catalog:
     """The open catalog. On the loop, except for `open`, `checkpoint` and `close`, which block for syncs."""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import trio
 
 from actors.codec import by_value
-from actors.errors import BadArguments, TooLarge
+from actors.errors import BadArguments, CallFailed, Ran, TooLarge
 from actors.follower import Position
 from actors.handlers import Handler
 from actors.limits import Limits
@@ -87,3 +87,18 @@ def seal(kind: type[E], handler: Handler, args: tuple[Any, ...], kwargs: dict[st
             room=str(room),
         )
     return kind(handler, values, named, size)
+
+
+def cannot_cross(room: str, handler: Handler, error: ValueError, undone: str) -> CallFailed:
+    """The error for a call whose result cannot cross by value. `undone`: what became of the call, a sentence."""
+    return CallFailed(f"{room}: the result of {handler.name} cannot cross to its caller: {error}. {undone}.", room=room)
+
+
+def result_too_large(room: str, handler: Handler, size: int, bytes_max: int, undone: str, ran: Ran) -> TooLarge:
+    """The error for a call whose result is over `result_bytes_max`."""
+    return TooLarge(
+        f"{room}: the result of {handler.name} has {size:,} bytes; result_bytes_max is {bytes_max:,}. {undone}; return less, in "
+        "pages.",
+        room=room,
+        ran=ran,
+    )

@@ -120,7 +120,7 @@ class Lane:
         """From the file of a room that is not in memory; None if it must be opened for that: never called, not closed in order,
         to be migrated, damaged, or changed by another program since."""
         entry = self._seats.catalog.get(call.name)
-        if entry is None or entry.active or not entry.proven or entry.sick is not None:
+        if entry is None or not entry.at_rest:
             return None
         if self._limiter is None:
             self._limiter = trio.CapacityLimiter(LANES_MAX)
@@ -144,8 +144,7 @@ class Lane:
         """On a connection of its own. Blocks; the loop may commit meanwhile."""
         with beside(self._seats.doors.disk, path) as connection:
             statements = alone(connection, str(call.name), self._seats.limits, self._seats.doors.stopwatch)
-            _, seq = capture.bounds(connection)
-            position = Position(capture.timeline(connection)[-1].epoch, seq)
+            position = capture.position(connection)
             with shown(statements, lambda: installed(connection)) as sql:
                 return _saw(call, sql, position)
 

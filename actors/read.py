@@ -13,7 +13,8 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from actors.actor import Actor
 from actors.codec import by_value
-from actors.errors import CallFailed, StatementRefused, TooLarge
+from actors.envelope import cannot_cross, result_too_large
+from actors.errors import StatementRefused
 from actors.follower import Position
 from actors.handlers import FRESH, Handler
 from actors.names import RoomName
@@ -120,19 +121,13 @@ class ReadCall:
         return error
 
     def _crossing(self, value: object) -> Any:
+        room = str(self.name)
         try:
             carried, size = by_value(value)
         except ValueError as error:
-            raise CallFailed(
-                f"{self.name}: the result of {self.handler.name} cannot cross to its caller: {error}. Nothing was written.",
-                room=str(self.name),
-            ) from error
+            raise cannot_cross(room, self.handler, error, "Nothing was written") from error
         if size > self.result_bytes_max:
-            raise TooLarge(
-                f"{self.name}: the result of {self.handler.name} has {size:,} bytes; result_bytes_max is "
-                f"{self.result_bytes_max:,}. Nothing was written; return less, in pages.",
-                room=str(self.name),
-            )
+            raise result_too_large(room, self.handler, size, self.result_bytes_max, "Nothing was written", "no")
         return carried
 
 

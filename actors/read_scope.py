@@ -86,8 +86,7 @@ class ReadScope:
             self._guard.ours = False
 
     def refusal(self) -> str | None:
-        refusal, self._guard.refusal = self._guard.refusal, None
-        return refusal
+        return self._guard.take_refusal()
 
     def look_for_rollback(self, error: apsw.Error) -> None:
         """A read writes nothing that could be rolled back."""

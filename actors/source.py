@@ -75,7 +75,7 @@ class RoomSource:
         """Of a room that is not in memory, without a place and an activation of its own; None if it must be opened for that:
         not closed in order, damaged, or changed by another program since (whose commit may not be durable, rule 34)."""
         entry = self._seats.catalog.get(self.name)
-        if entry is None or entry.active or not entry.proven or entry.sick is not None:
+        if entry is None or not entry.at_rest:
             return None
         seat = self._seats.seat(self.name)
         try:
@@ -174,8 +174,7 @@ class RoomSource:
     def _census(self, path: Path, local: frozenset[str], bytes_max: int) -> Census:
         """Blocks."""
         with beside(self._seats.doors.disk, path) as connection:
-            _, seq = capture.bounds(connection)
-            position = Position(capture.timeline(connection)[-1].epoch, seq)
+            position = capture.position(connection)
             pages, size = (internal(connection, f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size"))
             if pages * size > bytes_max:
                 return Census(position, None)

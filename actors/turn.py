@@ -7,8 +7,8 @@ import apsw
 
 from actors.actor import Actor
 from actors.codec import by_value
-from actors.envelope import Envelope
-from actors.errors import CallFailed, RoomQuarantined, RoomsError, StorageFull, TooLarge, TurnVoid
+from actors.envelope import Envelope, cannot_cross, result_too_large
+from actors.errors import RoomQuarantined, RoomsError, StorageFull, TurnVoid
 from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.quarantine import is_damage
@@ -128,22 +128,14 @@ class Turns:
     def keep(self, envelope: Envelope, value: object) -> None:
         """End the running call with its result. Raises what makes the call fail."""
         transaction = self._transaction
+        handler = envelope.handler
         try:
             envelope.value, size = by_value(value)
         except ValueError as error:
-            raise CallFailed(
-                f"{self._room}: the result of {envelope.handler.name} cannot cross to its caller: {error}. The call "
-                "was rolled back.",
-                room=self._room,
-            ) from error
+            raise cannot_cross(self._room, handler, error, "The call was rolled back") from error
         if size > self._limits.result_bytes_max:
-            raise TooLarge(
-                f"{self._room}: the result of {envelope.handler.name} has {size:,} bytes; result_bytes_max is "
-                f"{self._limits.result_bytes_max:,}. The call was rolled back; return less, in pages.",
-                room=self._room,
-                ran="rolled back",
-            )
-        handler = envelope.handler
+            bytes_max = self._limits.result_bytes_max
+            raise result_too_large(self._room, handler, size, bytes_max, "The call was rolled back", "rolled back")
         if transaction.entered:
             handler.uses_sql = True
         elif handler.uses_sql is None:

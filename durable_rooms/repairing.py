@@ -136,7 +136,7 @@ class RestingRooms:
 
     def positions(self) -> Iterator[tuple[RoomName, Position, bool]]:
         for entry in self.catalog.entries():
-            if entry.sick is None and entry.proven and not entry.active and entry.name not in self._without:
+            if entry.at_rest and entry.name not in self._without:
                 yield entry.name, entry.position, False
 
     def source(self, name: RoomName) -> Source:
