@@ -20,6 +20,11 @@ ROOMS_REMEMBERED_MAX = 10_000  # 500 bytes each; one that is forgotten is only t
 LASTING = (MigrationFailed, MigrationEdited, SchemaTooNew, ActorFailed)
 
 
+def doubled(first: float, most: float, times: int) -> float:
+    """Seconds after so many failures in a row."""
+    return min(most, first * 2 ** min(times, 16))
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     kind: type[RoomUnfit]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import trio
 
 from actors import Position, RoomName, Source
+from actors.backoff import doubled
 from replication.batch import Drain
 from replication.limits import (
     BACKLOG_ENTRIES_MIN,
@@ -156,7 +157,7 @@ class Collector:
         """The room cannot be read now: the others go on without it."""
         dirty.trouble = f"{type(error).__name__}: {error}"
         dirty.failures += 1
-        longest = min(ROOM_RETRY_SECONDS_MAX, ROOM_RETRY_SECONDS_FIRST * 2 ** min(dirty.failures, 16))
+        longest = doubled(ROOM_RETRY_SECONDS_FIRST, ROOM_RETRY_SECONDS_MAX, dirty.failures)
         self.again(dirty, self._uniform(longest / 2, longest))
 
     def give_back(self) -> None:

@@ -2,8 +2,8 @@
 
 As in a room (`actors/fulltext.py`): the table holds the text, triggers keep the index. The room's key is one more column of the
 index, so that `_room : "17"` narrows a search to a room before a row is looked at. An index is made from the rows that are there
-when a schema that wants it is first seen (5 µs a row), widened when one wants more columns, and never dropped: rooms of an older
-version may need it.
+when a schema that wants it is first seen (some 2 µs a row), widened when one wants more columns, and never dropped: rooms of an
+older version may need it.
 """
 
 import logging

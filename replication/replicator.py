@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 from actors import Position, ReplicationLate, RoomName, Rooms, RoomsError, Source
+from actors.backoff import doubled
 from replication.arrivals import Arrivals
 from replication.auditor import Auditor
 from replication.backlog import apply_backlog
@@ -361,7 +362,7 @@ class Replicator:
         if self._tally.state == "refused":
             await trio.sleep(REFUSED_SECONDS)
             return
-        longest = min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(self._failures, 16))
+        longest = doubled(RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX, self._failures)
         await trio.sleep(running.rooms.doors.random.uniform(0.0, longest))
 
     def _hanging(self, what: str) -> None:

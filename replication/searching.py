@@ -12,7 +12,7 @@ import apsw
 from actors.fulltext import NotIndexed, asked
 from actors.sql import Rows, internal
 from replication.fulltext import Indexed, indexed
-from replication.shape import ROOM, fold, listed, load_schema, quoted
+from replication.shape import ROOM, fold, listed, load_schema, quoted, registered, united
 
 # Matches of one room that are fetched and sorted; where there are more, the room's rows are walked from the newest on until
 # enough of them match. In a room of 44,000 rows: 10,400 matches 27 ms sorted, 8 ms walked; 1,773 matches 7 and 1; 15: 0.5 and 8.
@@ -61,16 +61,12 @@ def across(connection: apsw.Connection, actors: Collection[str]) -> dict[str, Ga
     views: dict[str, list[tuple[str, list[str], dict[str, str]]]] = {}
     for base, actor, view, content in internal(connection, "SELECT base, actor, view, content FROM main._tables ORDER BY rowid"):
         if actor in actors:
-            key, columns, _ = json.loads(content)
-            views.setdefault(view, []).append((base, key, {fold(column[0]): column[0] for column, _ in columns}))
+            views.setdefault(view, []).append((base, *registered(content)))
     return {view: _gathered(bases) for view, bases in views.items() if any(indexed(connection, base) for base, _, _ in bases)}
 
 
 def _gathered(bases: Sequence[tuple[str, list[str], Mapping[str, str]]]) -> Gathered:
-    names: dict[str, str] = {}
-    for _, _, columns in bases:
-        for folded, name in columns.items():
-            names.setdefault(folded, name)
+    names = united(columns for _, _, columns in bases)
     return Gathered(
         tuple(names.values()),
         tuple(Variant(base, [columns.get(folded) for folded in names], key) for base, key, columns in bases),

@@ -1,7 +1,7 @@
 """What tables look like to the replica: names, columns, statements, and what one schema has lost against another. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,21 @@ def gained(before: Table, after: Table) -> list[Column]:
     """The columns that `after` has and `before` has not."""
     known = {fold(column.name) for column in before.columns}
     return [column for column in after.columns if fold(column.name) not in known]
+
+
+def registered(content: str) -> tuple[list[str], dict[str, str]]:
+    """A base table as the registry has it: its key, and its columns by folded name."""
+    key, columns, _ = json.loads(content)
+    return key, {fold(column[0]): column[0] for column, _ in columns}
+
+
+def united(variants: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The columns of all variants of a table, by folded name, in the order in which they came."""
+    names: dict[str, str] = {}
+    for columns in variants:
+        for folded, name in columns.items():
+            names.setdefault(folded, name)
+    return names
 
 
 def dump_schema(schema: Schema) -> list[Any]:

@@ -30,6 +30,7 @@ from replication.shape import (
     placement,
     quoted,
     to_json,
+    united,
 )
 from replication.statement import literal, run
 
@@ -206,10 +207,7 @@ class Tables:
     def _show(self, view: str) -> None:
         """Make the view again: the room's id, then the columns of all variants; NULL where a variant lacks one."""
         variants = [base for base in self._bases.values() if base.view == view]
-        names: dict[str, str] = {}
-        for base in variants:
-            for folded, (column, _) in base.columns.items():
-                names.setdefault(folded, column.name)
+        names = united({folded: column.name for folded, (column, _) in base.columns.items()} for base in variants)
         selects: list[str] = []
         for base in variants:
             columns = [f"b.{quoted(name)}" if folded in base.columns else "NULL" for folded, name in names.items()]

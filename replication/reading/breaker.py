@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
+from actors.backoff import doubled
+
 FAILURES_MIN = 3  # in a row, before a replica is asked no more: one may be a file that was just replaced
 OPEN_SECONDS_FIRST = 0.1  # of a replica that is asked no more; doubled each time, with jitter
 OPEN_SECONDS_MAX = 5.0  # an outage of hours is over at most so long after its cause
@@ -53,7 +55,7 @@ class Breaker:
         self._failures += 1
         if self.state == "half open" or self._failures >= FAILURES_MIN:
             self.reason = reason
-            longest = min(OPEN_SECONDS_MAX, OPEN_SECONDS_FIRST * 2 ** min(self._openings, 16))
+            longest = doubled(OPEN_SECONDS_FIRST, OPEN_SECONDS_MAX, self._openings)
             self._openings += 1
             self._until = self._now() + self._uniform(longest / 2, longest)
             self._turn("open")

@@ -25,6 +25,7 @@ from replication.reading.bookmark import Bookmark
 from replication.reading.breaker import Breaker
 from replication.reading.reader import Reader, Seen, Stale, Unanswerable
 from replication.reading.readers import HERE_SECONDS_MAX, NoAnswer, Readers
+from replication.reading.scoped import FILE_ERRORS
 from replication.reading.status import ReadStatus, RouteStatus
 from replication.replica import ReplicaDamaged, ReplicaGone
 from replication.replicator import Replicator
@@ -32,20 +33,7 @@ from replication.replicator import Replicator
 WAIT_SECONDS_MAX = 0.15  # for one write to arrive in a replica: three windows; the room answers what takes longer
 ACROSS_SECONDS_MAX = 1.0  # for everything that had returned to arrive in the replica: there is no room to ask instead
 
-_TROUBLE = (
-    ReplicaGone,
-    ReplicaDamaged,
-    NoAnswer,
-    apsw.CorruptError,
-    apsw.NotADBError,
-    apsw.IOError,
-    apsw.CantOpenError,
-    apsw.BusyError,
-    apsw.LockedError,
-    apsw.ProtocolError,
-    apsw.FullError,
-    apsw.NoMemError,
-)
+_TROUBLE = (ReplicaGone, ReplicaDamaged, NoAnswer, *FILE_ERRORS, apsw.NoMemError)
 """What is wrong with the replica, or with its file. What else SQLite says is about the statement, and the caller's."""
 
 

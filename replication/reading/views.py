@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import apsw
 
 from actors import Schema
-from replication.shape import ROOM, fold, listed, load_schema, quoted
+from replication.shape import ROOM, fold, listed, load_schema, quoted, registered, united
 from replication.statement import literal, run
 
 HELD_KEY = "last_insert_rowid"
@@ -55,17 +55,13 @@ def across(connection: apsw.Connection, chosen: Mapping[str, str | None]) -> lis
     variants: dict[str, list[tuple[str, str, dict[str, str]]]] = {}
     for base, actor, view, content in run(connection, "SELECT base, actor, view, content FROM main._tables ORDER BY rowid"):
         if actor in chosen:
-            _, columns, _ = json.loads(content)
-            variants.setdefault(view, []).append((base, actor, {fold(column[0]): column[0] for column, _ in columns}))
+            variants.setdefault(view, []).append((base, actor, registered(content)[1]))
     return [_across_one(view, bases, chosen) for view, bases in variants.items()]
 
 
 def _across_one(view: str, variants: list[tuple[str, str, dict[str, str]]], chosen: Mapping[str, str | None]) -> View:
     """As `Tables._show` makes it, but for the rooms."""
-    names: dict[str, str] = {}
-    for _, _, columns in variants:
-        for folded, name in columns.items():
-            names.setdefault(folded, name)
+    names = united(columns for _, _, columns in variants)
     selects: list[str] = []
     reads: set[tuple[str, str]] = set()
     for base, actor, columns in variants:
