@@ -77,7 +77,7 @@ class Lane:
             answer = await self._at_rest(call)
             if answer is not None:
                 return answer
-        brevity = self._brevities.setdefault((call.name.actor, call.handler.name), Brevity())
+        brevity = self._brevities.setdefault((call.name.actor, call.handler.name), Brevity(forgiving=True))
         seat = self._seats.seat(call.name)
         async with seat.visit(patient=True) as activation:
             # A handler that asks its own room is in the middle of a slice, which ends as it waits for the thread.

@@ -75,8 +75,14 @@ class Brevity:
     """How jobs of one kind fared on the loop, and so whether to try the next there. In a thread they cannot be judged: they wait
     for Python's lock there."""
 
+    forgiving: bool = False
+    """A single long one may have waited for Python's lock or a processor, so only two in a row count: for jobs that cost several
+    times as much in a thread. Of the reads in the benchmark `mixed` one in 300 is so unlucky; each took the next 16 to 1,024 into
+    threads, which cost ten times as much."""
+
     hops_left: int = 0
     hops: int = BRIEF_HOPS_MIN
+    doubtful: bool = False  # the last one took long
 
     def on_loop(self) -> bool:
         if self.hops_left:
@@ -86,9 +92,10 @@ class Brevity:
 
     def took(self, seconds: float) -> None:
         """One on the loop."""
-        if seconds <= BRIEF_SECONDS_MAX:
+        doubtful, self.doubtful = self.doubtful, seconds > BRIEF_SECONDS_MAX
+        if not self.doubtful:
             self.hops = BRIEF_HOPS_MIN
-        else:
+        elif doubtful or not self.forgiving:
             self.hops_left = self.hops
             self.hops = min(self.hops * 2, BRIEF_HOPS_MAX)
 

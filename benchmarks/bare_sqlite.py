@@ -72,14 +72,14 @@ def fill(connection: apsw.Connection, rows: int) -> None:
         connection.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", workload.rows(rows)).fetchall()
 
 
-def read_history(connection: apsw.Connection, seconds: float, limit: int) -> float:
-    """Histories per second: rows to dicts, packed and unpacked."""
+def read_history(connection: apsw.Connection, seconds: float, *values: object, query: str = workload.HISTORY) -> float:
+    """Histories per second: rows to dicts, packed and unpacked. `values` are the query's."""
     cursor = connection.cursor()
     pack, unpack = msgpack.Packer().pack, msgpack.unpackb
     reads = 0
     begin = perf_counter()
     while (now := perf_counter()) - begin < seconds:
-        cursor.execute(workload.HISTORY, (limit,))
+        cursor.execute(query, values)
         names = [column[0] for column in cursor.get_description()]
         rows = [dict(zip(names, row)) for row in cursor.fetchall()]  # noqa: B905 - strict= would lower the ceiling
         back: list[dict[str, Any]] = unpack(pack(rows))

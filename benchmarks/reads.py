@@ -10,17 +10,16 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 from time import perf_counter
-from typing import Any
 
 import apsw
-import msgpack
 import trio
 
 from actors import Disk, Limits, ReadCall, RoomName
 from actors.runtime import actor_classes
-from benchmarks import workload
-from benchmarks.callers import Call, closed_loop, open_loop
+from benchmarks import bare_sqlite, workload
+from benchmarks.callers import closed_loop, open_loop
 from benchmarks.harness import Bench, Measured, beside, middle, p50_p99_ms, percentile
+from benchmarks.posting import post_to
 from benchmarks.reading_room import ReadingRoom, gone, open_reading
 from benchmarks.records import (
     OUTAGE_P99,
@@ -35,6 +34,7 @@ from durable_rooms import Room, Runtime
 from replication.reading.reader import Reader
 
 NAME = "reads"
+SCOPED_HISTORY = "SELECT id, author, body, sent_at FROM ReadingRoom_messages WHERE room_id = ? ORDER BY id DESC LIMIT ?"
 HEAVY_MS = 5.0
 WRITES_PER_SECOND = 500.0
 HEAVY_CALLERS = 4
@@ -73,7 +73,8 @@ async def _scoped(bench: Bench, runtime: Runtime) -> Record:
         return await trio.to_thread.run_sync(_rate, partial(reader.read, name, None, call), size.ceiling_seconds)
 
     async def ceiling() -> float:
-        return await trio.to_thread.run_sync(_rate, partial(_bare_history, bare, size.history_limit), size.ceiling_seconds)
+        read = partial(bare_sqlite.read_history, bare, size.ceiling_seconds, "room-0", size.history_limit, query=SCOPED_HISTORY)
+        return await trio.to_thread.run_sync(read)
 
     try:
         measured = await beside(bench, measure, ceiling)
@@ -89,14 +90,6 @@ def _rate(read: Callable[[], object], seconds: float) -> float:
         read()
         reads += 1
     return reads / (now - begin)
-
-
-def _bare_history(connection: apsw.Connection, limit: int) -> object:
-    query = "SELECT id, author, body, sent_at FROM ReadingRoom_messages WHERE room_id = ? ORDER BY id DESC LIMIT ?"
-    cursor: Any = connection.execute(query, ("room-0", limit))
-    names = [column[0] for column in cursor.get_description()]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    return msgpack.unpackb(msgpack.packb(rows))  # pyright: ignore[reportUnknownMemberType]
 
 
 # -- through the router ---------------------------------------------------------------------------------------------
@@ -193,17 +186,8 @@ async def _reads_and_writes(room: Room[ReadingRoom], rows: int, seconds: float) 
 
 
 async def _writes_p99(room: Room[ReadingRoom], seconds: float) -> float:
-    load = await open_loop(_post_to(room), WRITES_PER_SECOND, seconds, Random(workload.SEED))
+    load = await open_loop(post_to(room), WRITES_PER_SECOND, seconds, Random(workload.SEED))
     return percentile(load.latencies, 99)
-
-
-def _post_to(room: Room[ReadingRoom]) -> Call:
-    lines = workload.posts()
-
-    async def post(number: int) -> None:
-        await room.call(ReadingRoom.post, *lines[number % workload.POSTS])
-
-    return post
 
 
 # -- own writes, outages --------------------------------------------------------------------------------------------

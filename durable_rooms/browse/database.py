@@ -12,13 +12,12 @@ from concurrent.futures import Executor
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar, cast
-from urllib.parse import quote
 
 from datasette.app import Datasette
 from datasette.database import Database
 
 from durable_rooms.browse.words import DATABASE
-from durable_rooms.verify.files import BUSY_SECONDS, MOVED_SECONDS, RETRY_SECONDS, FileMoved, footprint, wal_of
+from durable_rooms.verify.files import BUSY_SECONDS, MOVED_SECONDS, RETRY_SECONDS, FileMoved, Standing, read_only
 
 VALUE_BYTES_MAX = 64 * 1024 * 1024  # a room's row has 4 MiB unless told otherwise; SQLite's own bound of 1 GB would fit no memory
 
@@ -40,7 +39,7 @@ class ReplicaDatabase(Database):
         """Every way of Datasette into a file ends here, but for the threads' own connections, which `execute_fn` replaces."""
         if write:
             raise ReadOnly("The replica is written by its runtime alone.")
-        return self._open(at_rest=False)
+        return self._open(read_only(self._path))
 
     async def execute_fn(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(cast(Executor, self.ds.executor), self.read, fn)
@@ -63,17 +62,14 @@ class ReplicaDatabase(Database):
                 time.sleep(RETRY_SECONDS)
 
     def _read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
-        """A file without a `-wal` is at rest and read as immutable: nothing appears beside it. It must not change meanwhile."""
-        before, at_rest = footprint(self._path), not wal_of(self._path).exists()
+        standing = Standing(self._path)
         try:
-            with closing(self._open(at_rest=at_rest)) as connection:
+            with closing(self._open(standing.uri)) as connection:
                 return fn(connection)
         finally:
-            if at_rest and (wal_of(self._path).exists() or footprint(self._path) != before):
-                raise FileMoved(str(self._path))
+            standing.check()
 
-    def _open(self, *, at_rest: bool) -> sqlite3.Connection:
-        uri = f"file:{quote(str(self._path))}?mode=ro{'&immutable=1' if at_rest else ''}"
+    def _open(self, uri: str) -> sqlite3.Connection:
         connection = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)

@@ -10,9 +10,9 @@ from durable_rooms.inspect.status import replica_path
 from durable_rooms.verify import NotADataDirectory
 from durable_rooms.verify.files import Unreadable, held_still, reading
 from durable_rooms.verify.words import shown
+from replication.file import APPLICATION_ID
 
 ENDED, WRONG = 1, 2
-APPLICATION_ID = 0x64727270  # of every replica
 
 
 class NoReplica(Exception):

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
 from actors.actor import Actor
-from durable_rooms.border.border import Border
-from durable_rooms.session import Session as TrioSession
+from durable_rooms.border import session
 from durable_rooms.sync.across import Across
 from durable_rooms.sync.desk import Desk
 from durable_rooms.sync.room import Room
@@ -13,18 +12,8 @@ from durable_rooms.sync.room import Room
 A = TypeVar("A", bound=Actor)
 
 
-class Session:
-    """Read-your-writes and monotonic reads over every room it touches. Made by `runtime.session`; holds no resource."""
-
-    def __init__(self, session: TrioSession, border: Border, desk: Desk) -> None:
-        self._session = session
-        self._border = border
-        self._desk = desk
-
-    @property
-    def bookmark(self) -> str:
-        """What has been seen until now: opaque, signed, for a cookie or a header. Costs 10 µs."""
-        return self._session.bookmark
+class Session(session.Session[Desk]):
+    __doc__ = session.Session.__doc__
 
     def room(self, actor: type[A], id: str) -> Room[A]:
         """As `runtime.room`; what its calls see and do, the session has seen."""

@@ -32,32 +32,48 @@ def text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-@contextmanager
-def reading(path: Path) -> Generator[sqlite3.Connection]:
-    """A read-only connection inside one read transaction: all queries see the same moment.
+class Standing:
+    """How a file is about to be read, and whether that held.
 
     With a `-wal` beside it the file is in use, or was when its process was killed; it is read through the WAL. Without one it is
     at rest and read as immutable, since a plain reader would leave an empty `-wal` behind; it must then not change meanwhile.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises Unreadable: the file is not there."""
+        self._path = path
+        self._at_rest = not wal_of(path).exists()
+        self._before = footprint(path)
+
+    @property
+    def uri(self) -> str:
+        return read_only(self._path, immutable=self._at_rest)
+
+    def check(self) -> None:
+        """Raises FileMoved: it was changed or opened while it was read as a file at rest; whatever was read is void."""
+        if self._at_rest and (wal_of(self._path).exists() or footprint(self._path) != self._before):
+            raise FileMoved(str(self._path))
+
+
+@contextmanager
+def reading(path: Path) -> Generator[sqlite3.Connection]:
+    """A read-only connection inside one read transaction: all queries see the same moment.
 
     Raises:
       Unreadable: as above; also for any error of SQLite inside the block.
       FileMoved: raised at the end of the block; whatever was read is void.
     """
-    at_rest = not wal_of(path).exists()
-    before = footprint(path)
-    uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if at_rest else ''}"
+    standing = Standing(path)
     try:
-        with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
+        with closing(sqlite3.connect(standing.uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
             connection.text_factory = text
             connection.execute("BEGIN")
             connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # BEGIN alone takes no snapshot yet
             yield connection
     except sqlite3.Error as error:
-        if at_rest and (wal_of(path).exists() or footprint(path) != before):
-            raise FileMoved(str(path)) from error
+        standing.check()
         raise Unreadable(f"{path.name}: {error}") from error
-    if at_rest and (wal_of(path).exists() or footprint(path) != before):
-        raise FileMoved(str(path))
+    standing.check()
 
 
 def held_still(read: Callable[[], T]) -> T:
@@ -74,6 +90,11 @@ def held_still(read: Callable[[], T]) -> T:
             if time.monotonic() > deadline:
                 raise Unreadable(f"{moved} did not hold still for long enough to be read") from moved
             time.sleep(RETRY_SECONDS)
+
+
+def read_only(path: Path, *, immutable: bool = False) -> str:
+    """The URI under which sqlite3 opens a file that it must not write."""
+    return f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
 
 
 def wal_of(path: Path) -> Path:

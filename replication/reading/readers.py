@@ -112,7 +112,7 @@ class Readers(Generic[C]):
         if self._ended:
             raise _closed()
         if kind is not None and self._connect_here is not None:
-            brevity = self._brevities.setdefault(kind, Brevity())
+            brevity = self._brevities.setdefault(kind, Brevity(forgiving=True))
             if brevity.on_loop():
                 await trio.lowlevel.checkpoint()
                 with suppress(apsw.InterruptError):
