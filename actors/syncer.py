@@ -50,7 +50,7 @@ class Syncer:
         self._file_system_fd = file_system_fd  # one descriptor, older than every write, held for life (rule 22)
         self._directory = directory
         self._waiting: dict[Target, None] = {}
-        self._open: set[Target] = set()
+        self._open: dict[Target, None] = {}
         self._catalog_waiting: list[Wakeup] = []
         self._returned = trio.lowlevel.ParkingLot()  # rooms that close wait here for a round that uses their descriptors
         self._wakeup = Wakeup()
@@ -63,13 +63,13 @@ class Syncer:
 
     # -- what rooms tell it -----------------------------------------------------------------------------------------
     def opened(self, target: Target) -> None:
-        self._open.add(target)
+        self._open[target] = None
 
     async def closing(self, target: Target) -> None:
         """The room's descriptors are about to be closed: wait until no round uses them."""
         while target.in_round:
             await self._returned.park()
-        self._open.discard(target)
+        self._open.pop(target, None)
         self._waiting.pop(target, None)
 
     async def returned(self, target: Target) -> None:
@@ -176,7 +176,7 @@ class Syncer:
             except OSError:
                 # It does not say which file failed: ask every descriptor that is older than the writes (rule 23).
                 self.failures += 1
-                owned = list(self._open | set(targets))
+                owned = list(self._open | dict.fromkeys(targets))
                 for target in owned:
                     target.in_round = True
                 return await self._sync_each(owned, catalog=True)

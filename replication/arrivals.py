@@ -9,7 +9,7 @@ import trio
 from actors import Position, ReplicationLate, RoomName
 from replication.candidates import Candidate
 from replication.collector import Collector, Dirty
-from replication.standing import Mark
+from replication.standing import Mark, Moment
 from replication.status import Tally
 
 JUST_NOW_SECONDS = 1e-9  # the age of a change of this very moment: not none
@@ -23,6 +23,7 @@ class Arrivals:
         self.compared = False  # the candidates of the start are known
         self.checked = False  # the same, since the file was last opened
         self.candidates: deque[Candidate] = deque()  # those that the collector has not got yet; about 200 bytes each
+        self.generation = ""  # of the file; "" before it was first opened
         self.collector: Collector | None = None  # while the replicator runs
         self._tally = tally
         self._waiting = trio.lowlevel.ParkingLot()
@@ -44,6 +45,11 @@ class Arrivals:
     def stuck(self) -> str | None:
         """Why nothing arrives in the replica now; None while it is live."""
         return None if self._tally.state == "live" else f"{self._tally.state}, {self._tally.last_error or 'just begun'}"
+
+    @property
+    def moment(self) -> Moment:
+        """What was last written. A file that stands before it is another one, which somebody has put in its place."""
+        return Moment(self.generation, self._tally.last_batch)
 
     def mark(self, name: RoomName) -> Mark | None:
         """Where the replica stands with a room, if that is known here."""

@@ -16,7 +16,7 @@ from replication.house import House
 from replication.limits import JOB_STEPS, WAL_BYTES_MAX, WAL_BYTES_TRUNCATED
 from replication.repair import put_aside, rehome_wal, remove_companions, stamped
 from replication.replica import ReplicaDamaged, ReplicaForeign, ReplicaGone, ReplicaRefused
-from replication.standing import Mark
+from replication.standing import Mark, Moment
 from replication.statement import run, run_many, scalar
 from replication.tables import TABLES_SCHEMA, Tables
 
@@ -264,8 +264,9 @@ class ReplicaFile:
         ((number,),) = self.run("UPDATE _applied SET batch = batch + 1, at = ? RETURNING batch", (now,))
         return number
 
-    def last_batch(self) -> int:
-        return int(scalar(self.connection, "SELECT batch FROM _applied"))
+    def moment(self) -> Moment:
+        ((generation, batch),) = self.run("SELECT id, batch FROM _generation, _applied")
+        return Moment(generation, batch)
 
 
 def _pragma(connection: apsw.Connection, name: str, value: object, expected: object) -> None:

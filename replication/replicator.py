@@ -181,7 +181,7 @@ class Replicator:
         if damage is not None:
             self._tally.error(damage)
         self.arrivals.candidates = deque(await running.jobs.run(behind, running.file, running.rooms.positions))
-        self._tally.last_batch = await running.jobs.run(running.file.last_batch)
+        self.arrivals.generation, self._tally.last_batch = await running.jobs.run(running.file.moment)
         self.arrivals.compared = self.arrivals.checked = True
         if not self.arrivals.candidates:
             self._live()

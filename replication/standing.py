@@ -12,6 +12,13 @@ from actors import EpochStart, Position
 Reason = Literal["initial", "gap", "new epoch", "rewound", "older copy", "schema", "audit", "repair"]
 
 
+class Moment(NamedTuple):
+    """Of a replica's file; ordered. `generation`: of the file, a later one is greater. `batch`: the newest one in it."""
+
+    generation: str
+    batch: int
+
+
 class Mark(NamedTuple):
     """A room's row in the replica.
 

@@ -100,7 +100,8 @@ def line(report: Report, seeds: int) -> str:
     failed = f", {counted(len(report.failures), 'failure')}" if report.failures else ""
     return (
         f"{report.seeds:,} of {counted(seeds, 'seed')}, {rate:.1f}/s: {counted(report.crash_points, 'cut')}, "
-        f"{counted(report.images, 'different image')}, {counted(report.replica_reads, 'look')} at the replica, "
+        f"{counted(report.images, 'different image')}, {counted(report.replica_reads, 'look')} at the replica and "
+        f"{counted(report.replica_answers, 'answer')} from it, "
         f"{report.virtual_seconds:,.0f} virtual s in {report.seconds:,.0f} s{failed}"
     )
 

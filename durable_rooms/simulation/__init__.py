@@ -4,6 +4,7 @@
     found = Simulation(MyScenario(), seed=17).run()
 
 scenario    what a user writes: classes, clients, what must hold        chat   the shipped one        fit   mistakes in one
+client      who calls rooms, and reads them in a session
 plan        what a seed stands for, spelled out                          faults, troubles   what goes wrong
 simulation  one seed: lives, cuts, looks                                 life   one process's stay
 disk, vfs   the disk door, ours and SQLite's                             world, image   what a power cut leaves
@@ -16,12 +17,13 @@ The product has no other implementation of anything for it: only its doors are r
 """
 
 from durable_rooms.simulation.chat import ChatScenario
+from durable_rooms.simulation.client import Client
 from durable_rooms.simulation.fit import NotAScenario
 from durable_rooms.simulation.history import Call
 from durable_rooms.simulation.plan import Plan, plan_of
 from durable_rooms.simulation.report import Report
 from durable_rooms.simulation.run import scenario_of, simulate
-from durable_rooms.simulation.scenario import After, Client, Scenario
+from durable_rooms.simulation.scenario import After, Scenario
 from durable_rooms.simulation.simulation import Failure, Found, Simulation
 
 __all__ = [

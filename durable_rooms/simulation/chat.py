@@ -5,8 +5,9 @@ A post writes two rows of two tables, so that half a post would show; nothing hi
 
 import trio
 
-from actors import Actor
-from durable_rooms.simulation.scenario import After, Client, Scenario
+from actors import Actor, read
+from durable_rooms.simulation.client import Client, SimulatedSession
+from durable_rooms.simulation.scenario import After, Scenario
 
 
 class Chat(Actor):
@@ -33,9 +34,15 @@ class Chat(Actor):
     def ids(self) -> list[str]:
         """In the order of the posts. Raises where a post is there by half."""
         ids: list[str] = self.sql("SELECT id FROM messages ORDER BY n").scalars()
-        if self.sql("SELECT posts FROM tally").scalar() != len(ids):
-            raise HalfAPost(f"{len(ids)} posts are there, and the counter says otherwise")
+        counted = self.sql("SELECT posts FROM tally").scalars()  # also of another room, where a replica shows too much
+        if counted != [len(ids)]:
+            raise HalfAPost(f"{len(ids)} posts are there, and the counter says {counted}")
         return ids
+
+    @read
+    def listed(self) -> list[str]:
+        """As `ids`; a replica may answer."""
+        return Chat.ids(self)
 
     def post_and_raise(self, id: str) -> None:
         self.post(id)
@@ -92,11 +99,18 @@ class PlainChat:
     def ids(self) -> list[str]:
         return list(self.posts)
 
+    def listed(self) -> list[str]:
+        return self.ids()
+
     def glance(self, seconds: float) -> list[str]:
         return self.ids()
 
     def draft(self, text: str) -> None:
         pass
+
+
+KINDS = ("post", "post", "post", "long", "remove", "read", "look", "raise", "glance", "draft", "list", "list", "session", "pause")
+FRESH = (None, "any", 5.0, "room")
 
 
 class ChatScenario(Scenario):
@@ -113,7 +127,7 @@ class ChatScenario(Scenario):
     async def client(self, client: Client) -> None:
         chance = client.random
         room = client.room(Chat, chance.choice(self.rooms))
-        kind = chance.choice(("post", "post", "post", "long", "remove", "read", "look", "raise", "glance", "draft"))
+        kind = chance.choice(KINDS)
         if kind == "post":
             await room.post(client.name)
         elif kind == "long":
@@ -134,8 +148,28 @@ class ChatScenario(Scenario):
                 client.told("refused", client.name)
         elif kind == "glance":
             await room.glance(chance.random())
-        else:
+        elif kind == "draft":
             await room.draft(client.name)
+        elif kind == "list":
+            await client.room(Chat, chance.choice(self.rooms), chance.choice(FRESH)).listed()
+        elif kind == "session":
+            await self._visit(client.session(), client)
+        else:
+            await client.pause(600.0)
+
+    async def _visit(self, session: SimulatedSession, client: Client) -> None:
+        """Somebody writes, looks around, and looks at all rooms at once; in their session nothing that was seen disappears."""
+        chance = client.random
+        id = chance.choice(self.rooms)
+        await session.room(Chat, id).post(client.name)
+        for _ in range(chance.randrange(1, 4)):
+            await session.room(Chat, chance.choice([id, *self.rooms]), chance.choice(FRESH)).listed()
+        query = "SELECT room_id, id FROM Chat_messages WHERE id = ?"
+        found = [tuple(row.values()) for row in await session.across({Chat: "all"}, query, client.name)]
+        if not found:
+            there = await session.room(Chat, id).listed()
+            assert client.name not in there, f"{client.name} was posted to {id} and is there, and across rooms it was not"
+        assert found in ([], [(id, client.name)]), f"{client.name} was posted to {id} once, and across rooms it is {found}"
 
     async def check(self, after: After) -> None:
         """What an exception told is as true as a reply."""

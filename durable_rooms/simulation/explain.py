@@ -2,7 +2,7 @@
 
 Linearizability of one room (Wing and Gong's search), made easy by `seq`: commands that returned have their place; a command
 without an answer may stand anywhere after its call, once, or nowhere. A call that began after another had returned stands
-behind it; only the replica may be late. It knows nothing of the implementation.
+behind it; only reads that may be late need not, but for what their own session has seen. It knows nothing of the implementation.
 """
 
 import copy
@@ -49,9 +49,9 @@ def explain(make: Callable[[], Any], known: Sequence[Call], unknown: Sequence[Ca
       known: calls of one room that returned, replies of reads after a cut among them; any order.
       unknown: calls without an answer.
     Raises:
-      Unexplained: there is no run, or TRIES_MAX calls of the model found none.
+      Unexplained: there is no run, or TRIES_MAX calls of the model for each order of the open calls found none.
     """
-    ordered = sorted(known, key=lambda call: (call.seq, call.replica, call.life, call.invoked))
+    ordered = sorted(known, key=lambda call: (call.seq, call.late, call.life, call.invoked))
     _refuse_going_back(ordered)
     numbers = tuple(call.number for call in ordered)
     open_numbers = {call.number for call in unknown}
@@ -62,34 +62,70 @@ def explain(make: Callable[[], Any], known: Sequence[Call], unknown: Sequence[Ca
             starts.insert(0, (end, *found))  # in vain where an open call has to stand earlier
             break
     words = ""
-    for in_order in (True, False):  # eight open posts have 256 choices in the order they were called, and 110,000 in any
+    for order in (_as_called, _as_seen, None):  # eight open posts have 256 choices in a given order, and 110,000 in any
+        ranks = order and order(ordered, unknown)
         for end, model, used in starts:
-            search = _Search(ordered, unknown, before, in_order)
-            if search.run(end, copied(model), used):
-                return
-            words = search.words()
+            search = _Search(ordered, unknown, before, ranks)
+            try:
+                if search.run(end, copied(model), used):
+                    return
+                words = search.words()
+            except _Exhausted as exhausted:
+                words = str(exhausted)
     raise Unexplained(words)
+
+
+Ranks = dict[int, tuple[int, int, int]]
+
+
+def _as_called(known: Sequence[Call], unknown: Sequence[Call]) -> Ranks:
+    """Open calls by number, in the order in which they were called."""
+    return {call.number: (0, 0, call.number) for call in unknown}
+
+
+def _as_seen(known: Sequence[Call], unknown: Sequence[Call]) -> Ranks:
+    """In the order in which their arguments appear in replies: of a list of posts that is the order in which they ran."""
+    texts = [repr(call.value) for call in known]
+    return {call.number: (*_first_seen(texts, [repr(arg) for arg in call.args]), call.number) for call in unknown}
+
+
+def _first_seen(texts: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
+    for number, text in enumerate(texts):
+        places = [text.find(word) for word in words if word in text]
+        if places:
+            return number, min(places)
+    return len(texts), 0
 
 
 def _refuse_going_back(ordered: Sequence[Call]) -> None:
     """A call never sees less than another had shown before it began."""
-    first: Call | None = None  # to return, of those with a higher seq
+    firsts: dict[int, Call] = {}  # to return, of those with a higher seq: of all, and of each session
     group: list[Call] = []
     for call in reversed(ordered):
         if group and group[-1].seq != call.seq:
-            first = min(group if first is None else [first, *group], key=_end)
+            for one in group:
+                for who in {0, one.session}:
+                    firsts[who] = min(firsts.get(who, one), one, key=_end)
             group = []
         group.append(call)
+        first = firsts.get(call.session if call.late else 0)
         if first is not None and _before(first, call):
-            raise Unexplained(f"{call}, but it began after another call had shown more: {first}")
+            session = " of its session" if call.late else ""
+            raise Unexplained(f"{call}, but it began after another call{session} had shown more: {first}")
+
+
+class _Exhausted(Exception):
+    """TRIES_MAX calls of the model were not enough."""
 
 
 class _Search:
-    def __init__(self, known: Sequence[Call], unknown: Sequence[Call], notes: Explained, in_order: bool = False) -> None:
+    """`ranks`: of open calls; they run only in this order. None: in any."""
+
+    def __init__(self, known: Sequence[Call], unknown: Sequence[Call], notes: Explained, ranks: Ranks | None = None) -> None:
         self.known = list(known)
         self.numbers = tuple(call.number for call in known)
-        self.unknown = unknown
-        self.in_order = in_order  # open calls only in the order in which they were called
+        self.unknown = unknown if ranks is None else sorted(unknown, key=lambda call: ranks[call.number])
+        self.ranks = ranks
         self.notes = notes
         # Until there nothing is a read of this image, which the next one does not share. Notes are made there and on the way: the
         # replica is late, so what it shows next has its place before the end.
@@ -135,8 +171,10 @@ class _Search:
             self.known.insert(index, self.known.pop(place))
         last = place + len(group)
         end = min([*map(_end, group), *self.first_ends[last : last + 1]])
+        ranks = self.ranks
+        latest = max((ranks[number] for number in used), default=None) if ranks else None
         for call in self.unknown:  # it may have run before a known one, even before one that fits without it
-            too_late = self.in_order and call.number < max(used, default=0)
+            too_late = ranks is not None and latest is not None and ranks[call.number] < latest
             if call.number not in used and (call.life, call.invoked) <= end and not too_late:
                 after, _ = self._apply(model, call)
                 if state_of(after) != state_of(model):  # what changes nothing needs no place
@@ -153,9 +191,9 @@ class _Search:
     def _fitting(self, place: int, model: Any, group: list[Call]) -> list[tuple[int, Any]]:
         """Those of the group that can come next."""
         fitting: list[tuple[int, Any]] = []
-        first = min(map(_end, group))
+        first = min(group, key=_end)
         for index, call in enumerate(group, place):
-            if (call.life, call.invoked) > first and not call.replica:
+            if _before(first, call) or (call.late and any(_before(one, call) for one in group)):
                 continue
             after, value = self._apply(model, call)
             if value == call.value:
@@ -169,7 +207,7 @@ class _Search:
     def _apply(self, model: Any, call: Call) -> tuple[Any, Any]:
         self.tries += 1
         if self.tries > TRIES_MAX:
-            raise Unexplained(f"{call.room}: no explanation after {TRIES_MAX:,} tries")
+            raise _Exhausted(f"{call.room}: no explanation after {TRIES_MAX:,} tries")
         after = copied(model)
         args, kwargs = arrived([call.args, call.kwargs])
         try:
@@ -194,8 +232,9 @@ class _Search:
 
 
 def _before(one: Call, other: Call) -> bool:
-    """Whether one had returned when the other began; the replica may show what was true before that."""
-    return not other.replica and _end(one) < (other.life, other.invoked)
+    """Whether one had returned when the other began, so that this must show it; a late one need not, but for its session."""
+    bound = not other.late or (other.session != 0 and one.session == other.session)
+    return bound and _end(one) < (other.life, other.invoked)
 
 
 def _end(call: Call) -> tuple[int, float]:

@@ -20,7 +20,8 @@ class Call:
       outcome: "returned"; "absent" (refused, failed or raised: rolled back); "unknown" (no answer, or OutcomeUnknown).
       value, seq: the reply.
       life: in which it was invoked.
-      replica: the replica was read, which may be late: only its own `seq` says what it must show.
+      late: it may have seen less than had returned before: only its own `seq` says what it must show, and its session.
+      session: the person whose session it belongs to, 0 without: what one of its calls has shown, the next ones show.
     """
 
     number: int
@@ -34,7 +35,8 @@ class Call:
     outcome: Outcome = "unknown"
     value: Any = None
     seq: int = 0
-    replica: bool = False
+    late: bool = False
+    session: int = 0
 
     @property
     def id(self) -> str:
@@ -57,23 +59,45 @@ class Fact:
     place: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """The bookmark of a session that a client has got, and keeps."""
+
+    client: int
+    bookmark: str
+    life: int
+    place: int
+
+
 @dataclass
 class History:
     """Of one world, over all its lives."""
 
     calls: dict[int, Call] = field(default_factory=dict[int, Call])
     facts: list[Fact] = field(default_factory=list[Fact])
+    cookies: list[Cookie] = field(default_factory=list[Cookie])
     numbers: "count[int]" = field(default_factory=partial(count, 1))  # shared by `until`: each is one call's for ever
 
-    def begin(self, room: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], life: int, place: int) -> int:
+    def begin(
+        self,
+        room: str,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        life: int,
+        place: int,
+        *,
+        late: bool = False,
+        session: int = 0,
+    ) -> int:
         number = next(self.numbers)
-        self.calls[number] = Call(number, room, method, args, kwargs, life, place)
+        self.calls[number] = Call(number, room, method, args, kwargs, life, place, late=late, session=session)
         return number
 
     def shown(self, room: str, method: str, life: int, place: int, value: Any, seq: int) -> int:
         """A stranger has read the replica."""
         number = next(self.numbers)
-        self.calls[number] = Call(number, room, method, (), {}, life, place, place, "returned", value, seq, replica=True)
+        self.calls[number] = Call(number, room, method, (), {}, life, place, place, "returned", value, seq, late=True)
         return number
 
     def settle(self, number: int, place: int, outcome: Outcome, value: Any = None, seq: int = 0) -> Call:
@@ -90,6 +114,7 @@ class History:
                     call = replace(call, settled=None, outcome="unknown", value=None, seq=0)
                 seen.calls[number] = call
         seen.facts = [fact for fact in self.facts if fact.life < life or fact.place < place]
+        seen.cookies = [cookie for cookie in self.cookies if cookie.life < life or cookie.place < place]
         return seen
 
     def promises(self) -> int:
@@ -103,7 +128,7 @@ class History:
     # -- for checks -----------------------------------------------------------------------------------------------------
     def acknowledged(self, method: str | None = None) -> Iterator[Call]:
         """Calls that returned, of one method or all."""
-        returned = (call for call in self.calls.values() if call.outcome == "returned" and not call.replica)
+        returned = (call for call in self.calls.values() if call.outcome == "returned" and not call.late)
         return (call for call in returned if method in (None, call.method))
 
     def unknown(self, method: str | None = None) -> Iterator[Call]:

@@ -19,11 +19,12 @@ from actors import Actor, DiskFailed, Doors, RoomName, RoomsError
 from actors.names import room_name
 from actors.sql import internal
 from durable_rooms.runtime import Runtime, open_with_doors
+from durable_rooms.simulation.client import NO_SESSION, Client, Place
 from durable_rooms.simulation.disk import SimulatedDisk
 from durable_rooms.simulation.faults import Fault
-from durable_rooms.simulation.history import Call, Fact, History, Outcome
+from durable_rooms.simulation.history import Call, Cookie, Fact, History, Outcome
 from durable_rooms.simulation.plan import LifePlan
-from durable_rooms.simulation.scenario import Client, Place, Scenario, where_of
+from durable_rooms.simulation.scenario import Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
 from durable_rooms.simulation.threads import Slow, SteppedThreads
 from durable_rooms.simulation.troubles import REPLICA, TROUBLES
@@ -35,6 +36,7 @@ ROOMY_TIMES = 4
 WATCH_SECONDS_MAX = 600.0
 WATCH_SECONDS, COPIES = 0.2, 0.2  # between two looks at the replica on average; of these looks so many keep a copy
 LIFE_SECONDS_MAX = 86_400.0  # virtual: who is not done by then hangs
+HURDLES, HURDLE_SECONDS = 0.05, 0.003  # of the looks at the stopwatch so many find that so much time went by; a read has five
 EVENTS_MAX = 300_000  # of a life; the shipped one has 3,000
 OF_THE_DISK = (apsw.IOError, apsw.FullError, apsw.CantOpenError, apsw.BusyError, apsw.CorruptError, apsw.NotADBError)
 
@@ -58,7 +60,7 @@ class Life:
         self.threads = SteppedThreads(Random(f"{seed} threads {number}"))
         self.disk = SimulatedDisk(root, self.threads, before, now=self.clock.current_time, wall_clock=self.wall_clock)
         self.struck: dict[str, int] = {}
-        self.replica_reads = 0
+        self.replica_reads = self.replica_answers = 0
         self._last_shown: dict[tuple[str, str], tuple[list[Any], int]] = {}
         self.lasting: list[Fault | Slow] = []  # that troubles have put in
         self.problems: list[str] = []
@@ -70,6 +72,8 @@ class Life:
         self._scenario = scenario
         self._history = history
         self._chance = chance
+        self._hurdles = Random(f"{seed} hurdles {number}")
+        self._worked = 0.0
         self._began = self.clock.current_time()
         self._patience = trio.CancelScope()
         self._waiting: dict[int, str] = {}  # calls under way
@@ -144,9 +148,16 @@ class Life:
             what = "the stop waits for ever"
         return f"not at its end after {LIFE_SECONDS_MAX:,.0f} virtual seconds: {what}"
 
+    def _stopwatch(self) -> float:
+        """As the clock, but that work takes time now and then: else every read would look brief, and none go to a thread."""
+        if self._hurdles.random() < HURDLES:
+            self._worked += HURDLE_SECONDS
+        return self.clock.current_time() + self._worked
+
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[Runtime]:
-        doors = Doors(disk=self.disk, threads=self.threads, wall_clock=self.wall_clock, random=Random(f"{self.seed} doors"))
+        random = Random(f"{self.seed} doors")
+        doors = Doors(disk=self.disk, threads=self.threads, wall_clock=self.wall_clock, random=random, stopwatch=self._stopwatch)
         classes: Sequence[type[Actor]] = self._scenario.classes(self.number)
         limits = self._scenario.limits
         if self.plan.roomy:
@@ -172,7 +183,7 @@ class Life:
     async def _client(self, number: int) -> None:
         chance = Random(f"{self.seed} client {number}")
         for visit in range(self.plan.visits):
-            client = Client(self, f"{self.number}.{number}.{visit}", chance)
+            client = Client(self, f"{self.number}.{number}.{visit}", chance, number + 1)
             with trio.CancelScope() as scope:
                 self.visits[number] = scope
                 await self._visit(client)
@@ -215,11 +226,12 @@ class Life:
         pause, seen = WATCH_SECONDS, 0
         while True:
             await trio.sleep(self._chance.expovariate(1 / pause))
-            # A life that hangs would be looked at 400,000 times before its bound of virtual time tells.
-            pause = min(pause * 2, WATCH_SECONDS_MAX) if len(self.disk.events) == seen else WATCH_SECONDS
+            # Where nobody calls there is little to see, and a life that hangs would be looked at 400,000 times before its bound
+            # of virtual time tells.
+            pause = min(pause * 2, WATCH_SECONDS_MAX) if len(self._history.calls) == seen else WATCH_SECONDS
             with suppress(apsw.Error):  # missing, locked, damaged or half made: nothing was shown
                 self._look_at_replica()
-            seen = len(self.disk.events)
+            seen = len(self._history.calls)
 
     def _look_at_replica(self) -> None:
         if "replica corrupt" in self.struck:
@@ -253,19 +265,30 @@ class Life:
         self._note("replica", json.dumps([method, value, seq]), path=room, token=number)
 
     # -- the clerk --------------------------------------------------------------------------------------------------------------
-    def begin(self, room: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        number = self._history.begin(room, method, args, kwargs, self.number, len(self.disk.events))
+    def begin(
+        self,
+        room: str,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        late: bool = False,
+        session: int = NO_SESSION,
+    ) -> int:
+        place = len(self.disk.events)
+        number = self._history.begin(room, method, args, kwargs, self.number, place, late=late, session=session)
         self._waiting[number] = f"{room}.{method}{args}"
         self._note("call", f"{method}{args}", path=room, token=number)
         if len(self.disk.events) > EVENTS_MAX:
             self._patience.cancel()
         return number
 
-    def settle(self, number: int, error: BaseException | None, value: Any = None, seq: int = 0) -> None:
+    def settle(self, number: int, error: BaseException | None, value: Any = None, seq: int = 0, source: str = "room") -> None:
         outcome: Outcome = "returned"
         if not self._patience.cancel_called:
             del self._waiting[number]
         self._count(self._history.calls[number], error)
+        self.replica_answers += source != "room"
         if isinstance(error, trio.Cancelled):
             outcome = "unknown"
         elif error is not None:
@@ -273,7 +296,9 @@ class Life:
         if outcome == "unknown":
             return  # open for ever
         call = self._history.settle(number, len(self.disk.events), outcome, value, seq)
-        self._note("reply", json.dumps([outcome, repr(value), seq, repr(error) if error else ""]), path=call.room, token=number)
+        self._note(
+            "reply", json.dumps([outcome, repr(value), seq, source, repr(error) if error else ""]), path=call.room, token=number
+        )
 
     def _count(self, call: Call, error: BaseException | None) -> None:
         name = f"{call.room.partition('/')[0]}.{call.method}"
@@ -285,6 +310,12 @@ class Life:
     def told(self, fact: tuple[Any, ...]) -> None:
         self._history.facts.append(Fact(fact, self.number, len(self.disk.events)))
         self._note("told", repr(fact))
+
+    def cookie(self, number: int) -> str | None:
+        return next((cookie.bookmark for cookie in reversed(self._history.cookies) if cookie.client == number), None)
+
+    def keep_cookie(self, number: int, bookmark: str) -> None:
+        self._history.cookies.append(Cookie(number, bookmark, self.number, len(self.disk.events)))
 
     def _note(self, kind: str, what: str, *, path: str = "", token: int = 0, by: str = "ours") -> None:
         self.disk.note(kind, path, other=what, token=token, by=by)

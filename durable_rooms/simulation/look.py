@@ -17,11 +17,12 @@ from actors.names import DataDir, room_name
 from actors.schemas import Schemas
 from actors.template import Templates
 from durable_rooms.runtime import Runtime, open_with_doors
+from durable_rooms.simulation.client import Place
 from durable_rooms.simulation.cuts import Known
 from durable_rooms.simulation.explain import Explained, Unexplained, explain
 from durable_rooms.simulation.history import Call, History
 from durable_rooms.simulation.life import BEGAN
-from durable_rooms.simulation.scenario import After, Place, Scenario, where_of
+from durable_rooms.simulation.scenario import After, Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
 from durable_rooms.simulation.troubles import REPLICA
 from durable_rooms.simulation.unsynced import UnsyncedDisk

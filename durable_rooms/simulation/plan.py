@@ -75,6 +75,8 @@ _FAULTS: tuple[tuple[str, str, str, str | None, int], ...] = (
     ("rename failed", "rename", "*", None, 6),
     ("unlink failed", "unlink", "*", None, 10),
     ("replica write failed", "write", "replica.db*", "sqlite", 60),
+    ("replica read failed", "read", "replica.db*", "sqlite", 60),
+    ("replica open failed", "open", "replica.db*", None, 4),
     ("replica sync failed", "sync", "replica.db*", None, 4),
     ("catalog sync failed", "sync", "catalog.db*", None, 40),
 )

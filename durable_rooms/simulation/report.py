@@ -29,6 +29,7 @@ class Report:
     crash_points: int = 0
     virtual_seconds: float = 0.0
     replica_reads: int = 0
+    replica_answers: int = 0
     seconds: float = 0.0
     faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(EVERY_FAULT, 0))
     failures: list[Failure] = field(default_factory=list[Failure])
@@ -41,6 +42,7 @@ class Report:
         self.crash_points += found.crash_points
         self.virtual_seconds += found.virtual_seconds
         self.replica_reads += found.replica_reads
+        self.replica_answers += found.replica_answers
         self.failures += found.failures
         self._calls.count_calls(found.answered, found.refused)
         self._images |= found.images
@@ -105,6 +107,7 @@ class Report:
             "faults": self.faults,
             "unreached": self.unreached,
             "replica_reads": self.replica_reads,
+            "replica_answers": self.replica_answers,
             "virtual_seconds": round(self.virtual_seconds, 3),
             "seconds": round(self.seconds, 3),
             "trace": self.trace,

@@ -16,16 +16,14 @@ durable-rooms simulate my_module:Votes --seeds 200
 
 import inspect
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from typing import Any, Protocol
+from typing import Any
 
-import trio
-
-from actors import Actor, Limits, Room, RoomsError
+from actors import Actor, Limits, Room
 from durable_rooms.runtime import Runtime
+from durable_rooms.simulation.client import Client, Place
 from durable_rooms.simulation.history import Call, History
 from durable_rooms.simulation.plan import CUTS
 
@@ -63,7 +61,7 @@ class Scenario:
 
     _told: Callable[[tuple[Any, ...]], None] | None = None
 
-    async def client(self, client: "Client") -> None:
+    async def client(self, client: Client) -> None:
         """One visit of one client. Errors of the runtime may end it anywhere, as they would end a request; what handlers raise on
         purpose it catches itself, anything else is a failure."""
         raise NotImplementedError
@@ -108,76 +106,6 @@ def file_of(scenario: type) -> str:
         return inspect.getfile(scenario)
     except (OSError, TypeError):  # typed at a prompt
         return "<stdin>"
-
-
-@dataclass
-class Place:
-    """A runtime, and the classes that it was opened with."""
-
-    runtime: Runtime
-    actors: Sequence[type[Actor]]
-
-    def room(self, actor: type[Actor], id: str) -> Room[Any]:
-        """By the class's name: a later release goes by the same one."""
-        known = next((one for one in self.actors if one.__name__ == actor.__name__), None)
-        if known is None:
-            names = ", ".join(one.__name__ for one in self.actors)
-            raise LookupError(f"{actor.__name__} is not among the scenario's classes ({names}); add it to `actors`")
-        return self.runtime.room(known, id)
-
-
-class Clerk(Protocol):
-    """Who writes the history of a life."""
-
-    place: Place
-
-    def begin(self, room: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int: ...
-    def settle(self, number: int, error: RoomsError | BaseException | None, value: Any = None, seq: int = 0) -> None: ...
-    def told(self, fact: tuple[Any, ...]) -> None: ...
-
-
-@dataclass
-class Client:
-    """One visitor. `name` is unique in a world; `random` comes from the seed."""
-
-    clerk: Clerk
-    name: str
-    random: Random
-
-    def room(self, actor: type[Actor], id: str) -> "SimulatedRoom":
-        """A room whose calls are written down. The class may be an older release: the name decides."""
-        return SimulatedRoom(self.clerk.place.room(actor, id), self.clerk)
-
-    def told(self, *fact: Any) -> None:
-        """This client tells somebody outside."""
-        self.clerk.told(fact)
-
-    async def pause(self, seconds: float = 1.0) -> None:
-        """Up to so many virtual seconds."""
-        await trio.sleep(self.random.uniform(0.0, seconds))
-
-
-class SimulatedRoom:
-    """`await room.post("hi")`, as of a room; the call and its outcome enter the history. Raises what the room raises."""
-
-    def __init__(self, room: Room[Any], clerk: Clerk) -> None:
-        self._room = room
-        self._clerk = clerk
-
-    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        handler = getattr(self._room.actor, method)
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            number = self._clerk.begin(f"{self._room.actor.__name__}/{self._room.id}", method, args, kwargs)
-            try:
-                reply = await self._room.ask(handler, *args, **kwargs)
-            except BaseException as error:
-                self._clerk.settle(number, error)
-                raise
-            self._clerk.settle(number, None, reply.value, reply.seq)
-            return reply.value
-
-        return call
 
 
 @dataclass

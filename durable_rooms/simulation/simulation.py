@@ -48,7 +48,8 @@ class Found:
     images: set[bytes] = field(default_factory=set[bytes])  # by contents; each was opened by the product and checked
     faults: dict[str, int] = field(default_factory=dict[str, int])
     virtual_seconds: float = 0.0
-    replica_reads: int = 0  # in the midst of lives, each explained like a reply
+    replica_reads: int = 0  # by a stranger in the midst of lives, each explained like a reply
+    replica_answers: int = 0  # @read calls that the replica has answered
     answered: dict[str, int] = field(default_factory=dict[str, int])  # calls by "Class.method", of the lives
     refused: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])  # how often, and the last reason
     failures: list[Failure] = field(default_factory=list[Failure])
@@ -119,6 +120,7 @@ class Simulation:
         self._traces.append(hash_of(life.disk.events))
         self.found.virtual_seconds += life.virtual_seconds
         self.found.replica_reads += life.replica_reads
+        self.found.replica_answers += life.replica_answers
         self.found.count_calls(life.answered, life.refused)
         for name, times in life.struck.items():
             self.found.struck(name, times)

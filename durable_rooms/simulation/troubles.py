@@ -37,6 +37,7 @@ Trouble = Callable[[Stage, Random], Awaitable[bool]]  # True if it struck; lasti
 
 REPLICA = "replica.db"
 FULL_SECONDS, LOCKED_SECONDS, SLOW_SECONDS, HANGING_SECONDS = 3.0, 20.0, 30.0, 60.0
+GONE_SECONDS = 600.0
 
 
 async def rooms_close(life: Stage, chance: Random) -> bool:
@@ -120,7 +121,7 @@ async def replica_locked(life: Stage, chance: Random) -> bool:
 
 
 async def replica_deleted(life: Stage, chance: Random) -> bool:
-    return _remove(life)
+    return take_away(life)
 
 
 async def replica_restored(life: Stage, chance: Random) -> bool:
@@ -128,7 +129,7 @@ async def replica_restored(life: Stage, chance: Random) -> bool:
     copies = life.replica_copies
     if not copies:
         return False
-    _remove(life)
+    take_away(life)
     life.disk.put(life.disk.root / REPLICA, chance.choice(copies))
     return True
 
@@ -142,6 +143,18 @@ async def replica_corrupt(life: Stage, chance: Random) -> bool:
     return True
 
 
+async def replica_gone(life: Stage, chance: Random) -> bool:
+    """Its file system went away, for up to ten minutes: every operation fails."""
+    faults = [
+        Fault(kind, f"{REPLICA}*", code=errno.EIO, times=float("inf"), name="replica gone") for kind in ("any", "open", "read")
+    ]
+    life.lasting += [life.disk.fail(fault) for fault in faults]
+    await trio.sleep(chance.uniform(0.0, GONE_SECONDS))
+    for fault in faults:
+        life.disk.faults.remove(fault)
+    return False
+
+
 async def _slowed(life: Stage, slow: Slow) -> None:
     life.lasting.append(slow)
     life.threads.slow.append(slow)
@@ -149,7 +162,8 @@ async def _slowed(life: Stage, slow: Slow) -> None:
     life.threads.slow.remove(slow)
 
 
-def _remove(life: Stage) -> bool:
+def take_away(life: Stage) -> bool:
+    """The replica and all that belongs to it."""
     removed = False
     for suffix in ("", "-wal", "-shm"):
         removed |= life.disk.remove(life.disk.root / f"{REPLICA}{suffix}")
@@ -169,4 +183,5 @@ TROUBLES: dict[str, Trouble] = {
     "replica deleted": replica_deleted,
     "replica restored": replica_restored,
     "replica corrupt": replica_corrupt,
+    "replica gone": replica_gone,
 }

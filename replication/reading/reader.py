@@ -17,6 +17,7 @@ from replication.reading.scoped import FILE_ERRORS, NO_ROOM, Scoped, Search, Una
 from replication.reading.views import across, of_room
 from replication.replica import ReplicaDamaged, ReplicaGone
 from replication.shape import quoted
+from replication.standing import Moment
 
 __all__ = ["Reader", "Seen", "Stale", "Unanswerable"]
 
@@ -26,7 +27,7 @@ _MARK = (
     "SELECT key, epoch, seq, schema, (SELECT batch FROM main._applied), (SELECT id FROM main._generation)"
     " FROM main._rooms WHERE actor = ? AND id = ?"
 )
-_MOMENT = "SELECT batch, (SELECT id FROM main._generation) FROM main._applied"
+_MOMENT = "SELECT id, batch FROM main._generation, main._applied"
 
 
 class Seen(NamedTuple, Generic[T]):
@@ -91,21 +92,21 @@ class Reader:
             self.close()
             raise
 
-    def across(
-        self, rooms: Mapping[str, Sequence[str] | None], needed: Mapping[RoomName, Position], run: Callable[[SQL], T]
-    ) -> Seen[T]:
-        """Run a read of many rooms: ids by class, None for all of a class. Raises Stale if it has one before what is `needed`."""
+    def across(self, rooms: Mapping[str, Sequence[str] | None], since: Moment | None, run: Callable[[SQL], T]) -> Seen[T]:
+        """Run a read of many rooms: ids by class, None for all of a class. Raises Stale if the file stands before `since`: it is
+        not the one that was last written."""
         try:
             self._look_at_the_file()
             choice = tuple((actor, ids is None) for actor, ids in sorted(rooms.items()))
             scoped = self._scoped(("across", choice))
             scoped.begin()
             try:
-                for name, position in needed.items():
-                    _mark(scoped, name, position)
+                (found,) = internal(scoped.connection, _MOMENT)
+                moment = Moment(*found)
+                if since is not None and moment < since:
+                    raise Stale(None)
                 _limit(scoped, rooms)
-                ((batch, generation),) = internal(scoped.connection, _MOMENT)
-                return Seen(scoped.run(NO_ROOM, "across rooms", run), None, batch, generation)
+                return Seen(scoped.run(NO_ROOM, "across rooms", run), None, moment.batch, moment.generation)
             finally:
                 scoped.end()
         except (*FILE_ERRORS, ReplicaDamaged):

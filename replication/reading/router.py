@@ -150,17 +150,20 @@ class Router:
         self, route: Route, call: ReadCall, wanted: Wanted, bookmark: Bookmark | None
     ) -> tuple[Answer[Any] | None, str]:
         """The replica's answer, or None and why it has none."""
-        arrivals, breaker, name = route.arrivals, route.breaker, call.name
+        arrivals, breaker, name, needed = route.arrivals, route.breaker, call.name, wanted.position
         mark = arrivals.mark(name)
         if mark is not None and (call.handler, mark.schema) in self._only_in_rooms:
             return None, "only the room can"
-        if wanted.seconds is not None and arrivals.staleness(name) > wanted.seconds:
-            return None, "too old"
+        if wanted.seconds is not None:
+            if arrivals.staleness(name) > wanted.seconds:
+                return None, "too old"
+            if mark is not None:  # an older copy of the file may have been put in its place since
+                needed = max(mark.position, needed or mark.position)
         ticket = breaker.admits()
         if ticket is None:
             return None, "breaker open"
         try:
-            seen = await self._seen(route, call, wanted.position)
+            seen = await self._seen(route, call, needed)
         except Stale as stale:
             if arrivals.stuck:
                 breaker.failed(f"no progress: {arrivals.stuck}")
@@ -225,8 +228,10 @@ class Router:
 
     async def _across(self, route: Route, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None) -> Seen[Any]:
         arrivals, breaker = route.arrivals, route.breaker
+        since = None if fresh == "any" and bookmark is None else arrivals.moment  # an older copy may have been put in its place
         if fresh == "acknowledged" or bookmark is not None:  # a session has seen what no position here can tell of "all" rooms
             await arrivals.caught_up(ACROSS_SECONDS_MAX, parked=True, of=_among(rooms))
+            since = arrivals.moment
         elif fresh != "any" and (lag := arrivals.lag_seconds) > float(fresh):
             raise ReplicationLate(
                 f"replica {arrivals.name} ({arrivals.stuck or 'live'}) is {lag:.1f} s behind, and {fresh:g} s are allowed. "
@@ -236,7 +241,12 @@ class Router:
         if ticket is None:
             raise ReplicationLate(f"replica {arrivals.name} is not asked now: {breaker.reason}. Nothing ran; try again soon.")
         try:
-            seen = await route.readers.ask(lambda reader: reader.across(rooms, {}, run))
+            seen = await route.readers.ask(lambda reader: reader.across(rooms, since, run))
+        except Stale as error:
+            raise ReplicationLate(
+                f"replica {arrivals.name} is an older copy of the file that was last written; its replicator puts that right. "
+                "Nothing ran; try again soon."
+            ) from error
         except _TROUBLE as error:
             breaker.failed(f"{type(error).__name__}: {error}")
             raise ReplicationLate(f"replica {arrivals.name} cannot be read: {error}. Nothing ran; try again soon.") from error

@@ -144,16 +144,16 @@ def test_a_read_across_rooms_sees_no_row_of_a_room_that_was_not_named(reader: Re
     def run(sql: SQL) -> list[tuple[object, ...]]:
         return [tuple(row.values()) for row in sql(query)]
 
-    rows, error = tried(lambda: reader.across({"ChatRoom": ids}, {}, run).value)
+    rows, error = tried(lambda: reader.across({"ChatRoom": ids}, None, run).value)
     assert not [value for row in rows for value in row if is_foreign(value)]
     assert not hidden_names_in(words_of(error), query), words_of(error)
 
 
 def test_a_class_that_was_not_named_is_not_there(reader: Reader) -> None:
     with pytest.raises((StatementRefused, apsw.SQLError)):
-        reader.across({"ChatRoom": None}, {}, lambda sql: sql("SELECT * FROM Directory_people"))
+        reader.across({"ChatRoom": None}, None, lambda sql: sql("SELECT * FROM Directory_people"))
     seen = reader.across(
-        {"Directory": ["main"], "ChatRoom": []}, {}, lambda sql: sql("SELECT room_id, name FROM Directory_people")
+        {"Directory": ["main"], "ChatRoom": []}, None, lambda sql: sql("SELECT room_id, name FROM Directory_people")
     )
     assert seen.value == [{"room_id": "main", "name": "SECRET person"}]
 
@@ -170,9 +170,11 @@ def test_a_room_that_is_not_in_scope_and_one_that_does_not_exist_are_asked_about
 
         before: list[int] = []
         reader.across(
-            {"ChatRoom": ["mine"]}, {}, lambda sql: before.append(sql._scope.connection.status(apsw.SQLITE_DBSTATUS_CACHE_HIT)[0])
+            {"ChatRoom": ["mine"]},
+            None,
+            lambda sql: before.append(sql._scope.connection.status(apsw.SQLITE_DBSTATUS_CACHE_HIT)[0]),
         )
-        return reader.across({"ChatRoom": ["mine"]}, {}, run).value, looked[0] - before[0]
+        return reader.across({"ChatRoom": ["mine"]}, None, run).value, looked[0] - before[0]
 
     steps_of("warm")
     assert steps_of("victim") == steps_of("does not exist")

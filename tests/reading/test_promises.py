@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,7 +33,7 @@ STEP = st.one_of(
     st.tuples(st.just("read"), rooms, st.sampled_from(["acknowledged", "room", "any", 0, 0.05, 5])),
     st.tuples(st.just("across in session"), sessions),
     st.tuples(st.just("hand the bookmark to"), sessions, sessions),
-    st.tuples(st.sampled_from(["copy the replica", "lock", "unlock", "delete"])),
+    st.tuples(st.sampled_from(["copy the replica", "put the copy in place", "lock", "unlock", "delete"])),
     st.tuples(st.just("copy a room"), rooms),
     st.tuples(st.sampled_from(["restart", "restart with the copy", "restart with the room's copy"])),
 )
@@ -177,6 +178,9 @@ async def play(history: History, steps: list[Any]) -> str:
                     history.remove(history.replica)
                 case "copy the replica":
                     history.copy(history.replica, "replica copy")
+                case "put the copy in place":
+                    history.unlocked()
+                    history.put_back("replica copy", history.replica)
                 case "copy a room":
                     (room,) = rest
                     if history.copy(history.room_file(room), f"copy of {room}"):
@@ -228,6 +232,22 @@ def test_a_session_over_a_replica_that_was_put_back_loses_nothing():
             ("read in session", "one", 1, "any"),
             ("read", "one", "acknowledged"),
             ("across in session", 1),
+        ]
+    )
+
+
+@pytest.mark.parametrize("asked", [("read", "one", 5), ("read in session", "one", 0, "any"), ("across in session", 0)], ids=str)
+def test_a_copy_that_is_put_in_place_under_a_running_reader_is_not_believed(asked):
+    run(
+        [
+            ("post", "one", 0),
+            ("wait", 2.0),
+            ("copy the replica",),
+            ("post", "one", 0),
+            ("wait", 10.0),
+            asked,
+            ("put the copy in place",),
+            asked,
         ]
     )
 

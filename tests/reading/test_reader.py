@@ -13,6 +13,7 @@ from actors import SQL, DeadlineExceeded, Disk, Limits, NoRow, Position, RoomNam
 from replication import limits
 from replication.reading.reader import Reader, Stale, Unanswerable
 from replication.replica import ReplicaGone
+from replication.standing import Moment
 from tests.reading.replicas import HandMade
 
 A, B = RoomName("ChatRoom", "a"), RoomName("ChatRoom", "b")
@@ -173,7 +174,7 @@ def test_a_statement_too_large_for_readers_across_rooms_says_so(replica: HandMad
     replica.put("a", messages("hello"))
     query = "SELECT 1 IN (" + ", ".join(f"abs({n})" for n in range(9_000)) + ")"
     with pytest.raises(TooLarge, match="more than a reader has"):
-        reader.across({"ChatRoom": None}, {}, lambda sql: sql(query))
+        reader.across({"ChatRoom": None}, None, lambda sql: sql(query))
 
 
 # -- the file -----------------------------------------------------------------------------------------------------------
@@ -188,8 +189,8 @@ def test_no_transaction_outlives_its_read(replica: HandMade, reader: Reader) -> 
     ):
         try:
             reader.read(A, None, run)
-            reader.across({"ChatRoom": ["a"]}, {}, lambda sql: sql("SELECT 1"))
-            reader.across({"ChatRoom": ["a"]}, {A: Position(9, 9)}, bodies)
+            reader.across({"ChatRoom": ["a"]}, None, lambda sql: sql("SELECT 1"))
+            reader.across({"ChatRoom": ["a"]}, Moment("9", 9), bodies)
         except (Unanswerable, StatementRefused, AttributeError, Stale):
             pass
         replica.put("a", {})
@@ -280,7 +281,7 @@ def test_a_replica_keeps_its_generation_over_starts(replica: HandMade, reader: R
 
 # -- across rooms -------------------------------------------------------------------------------------------------------
 def rows_across(reader: Reader, rooms: dict[str, Any], query: str) -> list[tuple[Any, ...]]:
-    return reader.across(rooms, {}, lambda sql: [tuple(row.values()) for row in sql(query)]).value
+    return reader.across(rooms, None, lambda sql: [tuple(row.values()) for row in sql(query)]).value
 
 
 def test_across_rooms_the_room_is_a_column_and_the_rooms_are_those_named(replica: HandMade, reader: Reader) -> None:
@@ -291,15 +292,17 @@ def test_across_rooms_the_room_is_a_column_and_the_rooms_are_those_named(replica
     assert rows_across(reader, {"ChatRoom": ["b"]}, query) == [("b", "of b")]
     assert rows_across(reader, {"ChatRoom": None}, query) == [("a", "of a"), ("b", "of b"), ("c", "of c")]
     assert rows_across(reader, {"ChatRoom": []}, query) == []
-    seen = reader.across({"ChatRoom": None}, {A: Position(1, 1)}, lambda sql: None)
+    seen = reader.across({"ChatRoom": None}, Moment("0001", 3), lambda sql: None)
     assert (seen.position, seen.batch, seen.generation) == (None, 3, "0001")
 
 
-def test_across_rooms_one_room_that_is_behind_makes_it_stale(replica: HandMade, reader: Reader) -> None:
+@pytest.mark.parametrize("since", [Moment("0001", 2), Moment("0002", 0)], ids=["an older batch", "an older file"])
+def test_across_rooms_a_file_that_stands_before_what_was_written_is_stale(
+    replica: HandMade, reader: Reader, since: Moment
+) -> None:
     replica.put("a", messages("hello"))
-    with pytest.raises(Stale) as raised:
-        reader.across({"ChatRoom": None}, {A: Position(1, 1), B: Position(1, 1)}, bodies)
-    assert raised.value.position is None
+    with pytest.raises(Stale):
+        reader.across({"ChatRoom": None}, since, bodies)
 
 
 def test_across_classes_columns_of_all_versions_and_several_classes(replica: HandMade, reader: Reader) -> None:
@@ -324,7 +327,8 @@ def test_across_rooms_the_view_is_the_documented_one_column_for_column(replica: 
     replica.put("b", {"messages": [(1, "ann", "new", None, 1)]}, ddl=WIDER)
     documented = [row[1] for row in replica.file.run("PRAGMA table_info(ChatRoom_messages)")]
     assert (
-        list(reader.across({"ChatRoom": ["a"]}, {}, lambda sql: sql("SELECT * FROM ChatRoom_messages").one()).value) == documented
+        list(reader.across({"ChatRoom": ["a"]}, None, lambda sql: sql("SELECT * FROM ChatRoom_messages").one()).value)
+        == documented
     )
 
 
@@ -332,7 +336,7 @@ def test_across_thousands_of_rooms_each_is_found_by_index(replica: HandMade, rea
     replica.put("a", messages("hello"))
     kept: list[SQL] = []
     for rooms in (["a"], None):
-        reader.across({"ChatRoom": rooms}, {}, kept.append)
+        reader.across({"ChatRoom": rooms}, None, kept.append)
         plan = (
             kept[-1]
             ._scope.connection.execute(

@@ -98,7 +98,7 @@ def syncfs_breaks_the_rounds_rooms_only(put: Setter) -> None:
     sync = Syncer._sync
 
     async def of_the_round(self, targets, catalog_changed):
-        every, self._open = self._open, set()
+        every, self._open = self._open, {}
         try:
             return await sync(self, targets, catalog_changed)
         finally:

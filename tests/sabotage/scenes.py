@@ -8,6 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits
+from durable_rooms.simulation.chat import Chat
 from durable_rooms.simulation.faults import Fault
 from durable_rooms.simulation.history import History
 from tests.sabotage.theatre import Stage, Theatre, path_of, wal
@@ -210,3 +211,23 @@ def room_restored(theatre: Theatre) -> None:
     theatre.replace(path_of("a"), old)
     theatre.history = History()  # what the old copy has not is lost, and nobody promised otherwise
     theatre.live(again)
+
+
+def copy_put_in_place(theatre: Theatre) -> None:
+    """An hour-old copy of the replica is put in its place, and until its replicator notices, somebody who has seen more reads."""
+
+    async def program(stage: Stage) -> None:
+        a = stage.room("a")
+        await a.post("0")
+        await stage.runtime.replicated()
+        old = stage.copy_of_replica()
+        await a.post("1")
+        await stage.runtime.replicated()
+        session = stage.client().session()
+        await session.room(Chat, "a").listed()
+        assert stage.replica_answers == 1
+        stage.put_replica(old)
+        await session.room(Chat, "a", "any").listed()
+        theatre.cut(stage, stage.now)
+
+    theatre.live(program)

@@ -14,11 +14,11 @@ from pathlib import Path
 from durable_rooms.simulation import ChatScenario, Found, Simulation, plan_of
 from durable_rooms.simulation.run import quietly
 from durable_rooms.simulation.simulation import RAM_DISK
-from tests.sabotage import files, followers, rounds
+from tests.sabotage import files, followers, reads, rounds
 from tests.sabotage.theatre import Shown, Theatre
 from tests.sabotage.variants import SEEDS_MAX, Scene, Variant, sabotaged
 
-VARIANTS: Sequence[Variant] = (*rounds.VARIANTS, *files.VARIANTS, *followers.VARIANTS)
+VARIANTS: Sequence[Variant] = (*rounds.VARIANTS, *files.VARIANTS, *followers.VARIANTS, *reads.VARIANTS)
 PROCESSES = 2
 CUTS = 36  # of a life: many lives see more of a variant than many cuts of one, and each is lived again without the variant
 
@@ -28,7 +28,7 @@ class Verdict:
     """Of one variant. `by`: the seed or the directed scenario that caught it, "" if none did."""
 
     variant: str
-    rule: int
+    rule: int | None
     by: str
     crash_points: int
     seconds: float
@@ -124,7 +124,8 @@ def main(arguments: Sequence[str]) -> int:
         if not as_json:
             by = verdict.by or "NOT CAUGHT"
             print(
-                f"{verdict.variant:52} {verdict.rule:>4}  {by:38} {verdict.crash_points:>12,} {verdict.seconds:>8.1f}", flush=True
+                f"{verdict.variant:52} {verdict.rule or '–':>4}  {by:38} {verdict.crash_points:>12,} {verdict.seconds:>8.1f}",
+                flush=True,
             )
     missed = [verdict for verdict in found if not verdict.caught]
     if as_json:

@@ -16,14 +16,15 @@ from actors import Limits, RoomName
 from actors.activation import Activation
 from actors.names import room_file
 from durable_rooms.simulation.chat import Chat, ChatScenario
+from durable_rooms.simulation.client import Client, Place, SimulatedRoom
 from durable_rooms.simulation.cuts import Known
 from durable_rooms.simulation.history import History
 from durable_rooms.simulation.image import Image, Keep, image, key_of, write_image
 from durable_rooms.simulation.life import Life
 from durable_rooms.simulation.look import REPLICATED_SECONDS, Inspection, Notes
 from durable_rooms.simulation.plan import LifePlan
-from durable_rooms.simulation.scenario import Client, Place, SimulatedRoom
 from durable_rooms.simulation.threads import Hold
+from durable_rooms.simulation.troubles import REPLICA, take_away
 from durable_rooms.simulation.world import Node, World, world_of
 
 ROOMY = Limits(wal_bytes_max=100_000, broken_rooms_max=1_000)  # nothing leaves or is checkpointed unless the scene wants it
@@ -178,7 +179,23 @@ class Stage(Life):
 
     def room(self, id: str) -> SimulatedRoom:
         """Its calls and replies enter the history."""
-        return Client(self, "a client", self._chance).room(Chat, id)
+        return self.client().room(Chat, id)
+
+    def client(self) -> Client:
+        """The one of all lives."""
+        return Client(self, "a client", self._chance, 1)
+
+    def copy_of_replica(self) -> bytes:
+        connection = self.disk.connect(self.disk.root / REPLICA, read_only=True)
+        try:
+            return connection.serialize("main")
+        finally:
+            connection.close()
+
+    def put_replica(self, content: bytes) -> None:
+        """Somebody puts a copy in its place while everything runs."""
+        take_away(self)
+        self.disk.put(self.disk.root / REPLICA, content)
 
     async def start(self, *calls: Awaitable[Any]) -> None:
         """Begin calls at once, and let everything run as far as it can. A call may fail; its outcome is in the history."""

@@ -23,13 +23,13 @@ Scene = Callable[[Theatre], None]
 @dataclass(frozen=True, slots=True)
 class Variant:
     """Attributes:
-    rule: of group-sync.md, the rules under which the design holds.
+    rule: of group-sync.md, the rules under which the design holds; None where it is about what replicas may show.
     scene: the directed scenario that must catch it; None for a wide one, which random seeds must catch.
     also: what else protects, and how the variant gets past it.
     """
 
     name: str
-    rule: int
+    rule: int | None
     patch: Callable[[Setter], None]
     scene: Scene | None = None
     also: str = ""

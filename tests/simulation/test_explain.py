@@ -12,8 +12,8 @@ from durable_rooms.simulation.explain import Explained, Unexplained, explain
 from durable_rooms.simulation.history import Call
 
 
-def call(number, method, *args, at=(0, 1), value=None, seq=0, life=0, replica=False):
-    return Call(number, "Chat/a", method, args, {}, life, *at, "returned", value, seq, replica)
+def call(number, method, *args, at=(0, 1), value=None, seq=0, life=0, late=False, session=0):
+    return Call(number, "Chat/a", method, args, {}, life, *at, "returned", value, seq, late, session)
 
 
 def unanswered(number, method, *args, at=0, life=0):
@@ -105,7 +105,8 @@ def gives_every_reply(order) -> bool:
         for later in order[place + 1 :]:
             if one.settled is not None and later.settled is not None and one.seq > later.seq:
                 return False
-            if not one.replica and later.settled is not None and (later.life, later.settled) < (one.life, one.invoked):
+            bound = not one.late or (one.session and one.session == later.session)
+            if bound and later.settled is not None and (later.life, later.settled) < (one.life, one.invoked):
                 return False
         value = getattr(model, one.method)(*one.args)
         if one.settled is not None and value != one.value:
@@ -130,9 +131,9 @@ def histories(draw):
         }
         args = (str(number),) if method == "post" else ()
         life = draw(st.integers(0, 1))
-        replica = method == "ids" and draw(st.booleans())
+        terms = {"late": method == "ids" and draw(st.booleans()), "session": draw(st.integers(0, 2))}
         seq = draw(st.integers(0, 2))
-        known.append(call(number, method, *args, at=draw(spans), value=draw(values[method]), seq=seq, life=life, replica=replica))
+        known.append(call(number, method, *args, at=draw(spans), value=draw(values[method]), seq=seq, life=life, **terms))
     for number in range(5, draw(st.integers(0, 2)) + 5):
         method = draw(st.sampled_from(["post", "remove"]))
         args = (str(number - 1),) if method == "post" else ()
@@ -222,15 +223,41 @@ def test_a_read_beside_a_post_may_see_it_or_not():
 
 
 def test_the_replica_may_be_late_and_never_wrong():
-    late = replace(SEES_IT, replica=True, seq=0, value=[])
+    late = replace(SEES_IT, late=True, seq=0, value=[])
     assert explained([POSTED, late])
     assert not explained([POSTED, replace(late, value=["x"])]), "at seq 0 there was no post"
     assert not explained([POSTED, replace(late, value=["y"], seq=1)])
 
 
+def test_a_late_read_shows_what_its_own_session_has_seen_and_need_not_show_what_others_have():
+    posted, seen = replace(POSTED, session=1), replace(SEES_IT, session=2)
+    late = call(9, "ids", at=(20, 21), value=[], seq=0, late=True)
+    assert explained([posted, seen, late])
+    assert explained([posted, seen, replace(late, session=3)])
+    assert not explained([posted, seen, replace(late, session=1)]), "it must read what it wrote"
+    assert not explained([posted, seen, replace(late, session=2)]), "it must read what it has read"
+    assert explained([posted, seen, replace(late, session=2, invoked=5)]), "it had begun before"
+
+
+def test_of_calls_with_one_seq_a_late_read_shows_what_its_session_did():
+    posts = [call(1, "post", "x", at=(0, 5), value=1, seq=2, session=1), call(2, "post", "y", at=(0, 5), value=2, seq=2)]
+    late = call(3, "ids", at=(8, 9), value=[], seq=2, late=True)
+    assert explained([*posts, late]), "in the midst of the turn, as far as anybody can tell"
+    assert not explained([*posts, replace(late, session=1)])
+
+
 def test_what_the_replica_showed_a_later_read_must_show():
-    shown = replace(SEES_IT, replica=True)
+    shown = replace(SEES_IT, late=True)
     assert not explained([shown, call(3, "ids", at=(8, 9), value=[], seq=0)], [unanswered(1, "post", "x")])
+
+
+def test_thirteen_unanswered_posts_that_ran_in_no_order_are_explained_by_what_a_read_shows():
+    calls = [unanswered(number, "post", f"{number}", at=number) for number in range(1, 14)]
+    ran = ["9", "4", "12", "2", "13", "7"]
+    read = call(99, "ids", at=(0, 1), value=ran, seq=6, life=1)
+    counted = call(98, "post", "x", at=(2, 3), value=7, seq=7, life=1)
+    assert explained([read, counted], calls)
+    assert not explained([read, counted], [one for one in calls if one.args != ("7",)])
 
 
 @pytest.mark.parametrize("ids", [[], ["x"]])
@@ -279,7 +306,7 @@ def test_a_wrong_choice_within_a_turn_does_not_hide_the_right_one():
         call(3, "ids", at=(5, 20), value=["a", "b"], seq=4),
         call(4, "remove", at=(6, 21), value="a", seq=4),
         call(5, "ids", at=(22, 23), value=["b"], seq=4),
-        call(6, "ids", at=(24, 24), value=["b"], seq=4, replica=True),
+        call(6, "ids", at=(24, 24), value=["b"], seq=4, late=True),
     ]
     assert explained(known, [unanswered(2, "post", "b", at=3)])
 

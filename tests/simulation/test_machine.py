@@ -18,13 +18,13 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from durable_rooms.simulation import ChatScenario
 from durable_rooms.simulation.chat import Chat
+from durable_rooms.simulation.client import Client, Place
 from durable_rooms.simulation.cuts import Known
 from durable_rooms.simulation.history import History
 from durable_rooms.simulation.image import Keep, image, write_image
 from durable_rooms.simulation.life import Life
 from durable_rooms.simulation.look import Inspection, Notes
 from durable_rooms.simulation.plan import LifePlan
-from durable_rooms.simulation.scenario import Client, Place
 from durable_rooms.simulation.simulation import RAM_DISK
 from durable_rooms.simulation.troubles import rooms_close, rooms_tidied
 from durable_rooms.simulation.world import World, world_of
