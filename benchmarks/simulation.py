@@ -1,5 +1,5 @@
 """Measures: power cuts a second of `durable-rooms simulate` on all processors: one room with a replica lives three lives a seed
-and is cut at 100 places of each; every different image is opened by the product's own start, the room is read, the replies that
+and is cut at 400 places of each; every different image is opened by the product's own start, the room is read, the replies that
 were known at each cut that left it are explained, the replica catches up and is compared, and the runtime stops in order. Living
 and starting the processes is in the figure. The second case has long silences: virtual seconds a real second, cuts and looks
 included.

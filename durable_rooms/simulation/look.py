@@ -27,7 +27,7 @@ from durable_rooms.simulation.schedule import run_seeded
 from durable_rooms.simulation.troubles import REPLICA
 from durable_rooms.simulation.unsynced import UnsyncedDisk
 from durable_rooms.verify import verify
-from durable_rooms.verify.files import FileMoved, Unreadable, reading
+from durable_rooms.verify.report import RoomEntry
 from durable_rooms.verify.words import told
 from replication import SQLiteReplica
 
@@ -194,17 +194,17 @@ class Inspection:
 
     def _compare(self, directory: Path) -> None:
         """Files are sound, and the replica equals the rooms."""
-        for name in self._all.rooms():
-            file = DataDir(directory).room(room_name(*name.split("/", 1)))
-            if file.exists() and not is_sound(file):
-                self.problems.append(f"{name}: its file is damaged")
-        report = verify(directory)
+        report = verify(directory, examine=self._examine)
         if not report.equal:
             first = "; ".join(told(one)[:WORDS_MAX] for one in report.differences[:2])
             behind = ", ".join(f"{room} is behind by {changes}" for room, changes in report.behind.items())
             self.problems.append(f"the replica differs from the rooms: {first or behind}")
         else:
             self._compare_seqs(directory)
+
+    def _examine(self, room: RoomEntry, file: sqlite3.Connection) -> None:
+        if file.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
+            self.problems.append(f"{room}: its file is damaged")
 
     def _compare_seqs(self, directory: Path) -> None:
         """Rooms that no read has asked: the replica, now equal to them, tells how far they are."""
@@ -218,14 +218,6 @@ class Inspection:
             if seqs.get(call.room, 0) < call.seq:
                 self.problems.append(f"{call}, but after the restart the room is at seq {seqs.get(call.room, 0)}")
                 return
-
-
-def is_sound(file: Path) -> bool:
-    try:
-        with reading(file) as connection:
-            return connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-    except (Unreadable, FileMoved):
-        return False
 
 
 def _wall_clock() -> float:

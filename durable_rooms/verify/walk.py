@@ -17,6 +17,7 @@ ROOM_PATIENCE_SECONDS = 1.0  # twenty windows of the replicator: a room that is 
 
 T = TypeVar("T")
 Progress = Callable[[Report, int], None]
+Examine = Callable[[RoomEntry, sqlite3.Connection], None]
 
 
 class NotADataDirectory(Exception):
@@ -33,6 +34,7 @@ def verify(
     only: Collection[RoomEntry] | None = None,
     patience: float = PATIENCE_SECONDS,
     progress: Progress | None = None,
+    examine: Examine | None = None,
 ) -> Report:
     """Compare all rooms of a data directory with the replica.
 
@@ -42,6 +44,7 @@ def verify(
       sample: only so many rooms, drawn by chance from `seed`.
       only: these rooms, as an earlier report has them.
       patience: seconds in all for the replica to catch up with rooms, if a process runs on the directory.
+      examine: called with each room's open file when it has been compared, for checks of one's own.
       progress: called after each room with the report so far and the number of rooms.
 
     Raises:
@@ -63,7 +66,7 @@ def verify(
     left = patience if report.running else 0.0
     for room in rooms:
         began = time.monotonic()
-        result = verify_room(data, replica, room, level, min(left, ROOM_PATIENCE_SECONDS))
+        result = verify_room(data, replica, room, level, min(left, ROOM_PATIENCE_SECONDS), examine)
         left = max(0.0, left - (time.monotonic() - began)) if result.behind or result.differing else left
         report.add(room, result)
         if progress:
@@ -124,7 +127,9 @@ def settled(path: Path, read: Callable[[sqlite3.Connection], T]) -> T:
         raise NotADataDirectory(f"{path.parent} cannot be read: {error}.") from error
 
 
-def verify_room(data: Path, replica: Path, room: RoomEntry, level: Level, patience: float) -> RoomResult:
+def verify_room(
+    data: Path, replica: Path, room: RoomEntry, level: Level, patience: float, examine: Examine | None = None
+) -> RoomResult:
     """Compare one room, at a moment when the replica has caught up with it if there is one within `patience` seconds."""
     path = data / "rooms" / room.file
     deadline = time.monotonic() + patience
@@ -133,6 +138,8 @@ def verify_room(data: Path, replica: Path, room: RoomEntry, level: Level, patien
         try:
             with reading(replica) as copy, reading(path) as source:
                 result = compare_room(source, copy, room, even_if_behind=now >= deadline, level=level)
+                if examine is not None:
+                    examine(room, source)
         except FileMoved:
             result = (
                 None
