@@ -20,7 +20,7 @@ from durable_rooms.hatch.server import Hatch
 from durable_rooms.session import Session
 from durable_rooms.signals import Termination
 from durable_rooms.status_file import StatusFile
-from replication import ReplicaStatus, Replicator, SQLiteReplica
+from replication import ReplicaStatus, Replicator, Replicators, SQLiteReplica, replicators_of
 from replication.reading.across import Across, RoomIds, Run
 from replication.reading.bookmark import Bookmark, parsed
 from replication.reading.key import bookmark_key
@@ -123,10 +123,10 @@ class Runtime(actors.Runtime):
         doors = self.doors
         self.fresh = fresh
         self._bookmark_key = await doors.threads.run(bookmark_key, doors.disk, self.directory.path, doors.secret)
-        routes = [route_to(replicator, doors, self.limits, self.directory.path) for replicator in self._replicators]
+        routes = [route_to(replicator, doors, self.limits, self.directory.path) for replicator in self.replicators]
         for route in routes:
             self._nursery.start_soon(route.readers.run)
-        self.router = Router(routes, self.lane)
+        self.router = Router(routes, self.lane, doors.random)
 
     # -- its service ------------------------------------------------------------------------------------------------------
 
@@ -145,8 +145,9 @@ class Runtime(actors.Runtime):
         return await self.termination.first()
 
     @property
-    def _replicators(self) -> tuple[Replicator, ...]:
-        return (self.follower,) if isinstance(self.follower, Replicator) else ()
+    def replicators(self) -> tuple[Replicator, ...]:
+        """One for each replica."""
+        return replicators_of(self.follower)
 
     async def replicated(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the deadline is part of the error's text
         """Wait until everything acknowledged so far is in the replica (for tests and scripts). Returns at once without replicas.
@@ -154,7 +155,7 @@ class Runtime(actors.Runtime):
         Raises:
           ReplicationLate: not within `timeout` seconds; the message says how far behind and why.
         """
-        for replicator in self._replicators:
+        for replicator in self.replicators:
             await replicator.replicated(timeout)
 
     async def dump(self, room: Room[Any], path: str | PathLike[str]) -> Dumped:
@@ -176,7 +177,7 @@ class Runtime(actors.Runtime):
         status = super().status()
         return Status(
             **{field.name: getattr(status, field.name) for field in fields(status)},
-            replicas=tuple(replicator.status() for replicator in self._replicators),
+            replicas=tuple(replicator.status() for replicator in self.replicators),
             reads=self.router.status(),
         )
 
@@ -203,13 +204,14 @@ def open_runtime(
     Args:
       path: the directory, on a local disk. One process owns it at a time.
       actors: the classes whose rooms may be called; a class's name identifies its rooms on disk.
-      replicas: none, or one `SQLiteReplica()`.
+      replicas: none, one `SQLiteReplica()`, or several, each with a path and a name: reads go to the one that is fresh enough,
+        rooms keep changes until the slowest has them.
       fresh: how new what @read methods see must be, where neither call, session nor method says; see `Freshness`.
     Raises:
       DataDirInUse: another process owns the directory; names its pid.
       DiskUnfit: the directory cannot hold rooms; says why.
       DiskFailed: the disk failed while the body ran; the runtime stopped and the body was cancelled.
-      ValueError: two classes of one name, or more than one replica.
+      ValueError: two classes of one name, or two replicas of one name or path.
     An exception raised in the body leaves it as it is, never inside an ExceptionGroup.
     At the end it takes no more calls, lets those under way finish, brings the replica up to date (both within
     `drain_seconds_max`), closes every room, and logs in one line what was left. See `Runtime.until_terminated` for services.
@@ -242,9 +244,7 @@ async def open_with_doors(
     fresh: Freshness = "acknowledged",
 ) -> AsyncGenerator[Runtime]:
     """`open_runtime` with other doors out of the process: tests put their own clock, disk, chance and threads here."""
-    if len(replicas) > 1:
-        raise ValueError(f"one replica at most; {len(replicas)} were given")
-    follower = Replicator(replicas[0]) if replicas else NoFollower()
+    follower = Replicators(replicas) if len(replicas) > 1 else Replicator(replicas[0]) if replicas else NoFollower()
     runtime: Runtime | None = None
     try:
         async with actors.open_house(Runtime, path, actor_classes, follower, limits or Limits(), doors) as runtime:

@@ -7,6 +7,7 @@ room ─▶ outbox ─▶ collector ─▶ batch ─▶ replica
 
 from replication.replica import SQLiteReplica
 from replication.replicator import Replicator
+from replication.replicators import Replicators, replicators_of
 from replication.status import ReplicaStatus
 
-__all__ = ["ReplicaStatus", "Replicator", "SQLiteReplica"]
+__all__ = ["ReplicaStatus", "Replicator", "Replicators", "SQLiteReplica", "replicators_of"]

@@ -79,7 +79,7 @@ class Arrivals:
     async def reached(self, name: RoomName, position: Position, deadline: float) -> bool:
         """Wait until the replica has the room at this position or later; a batch is cut at once. False: not by the deadline, or
         nothing arrives at all now."""
-        if self._has(name, position):
+        if self.has(name, position):
             return True
         collector = self.collector
         if collector is None:
@@ -90,13 +90,14 @@ class Arrivals:
             with trio.move_on_at(deadline):
                 while self.stuck is None and name not in self._tally.parked:
                     await self._waiting.park()
-                    if self._has(name, position):
+                    if self.has(name, position):
                         return True
             return False
         finally:
             collector.readers -= 1
 
-    def _has(self, name: RoomName, position: Position) -> bool:
+    def has(self, name: RoomName, position: Position) -> bool:
+        """Whether the replica has the room at this position or later, as far as is known here."""
         mark = self.marks.get(name)
         if mark is not None:
             return mark.position >= position

@@ -22,13 +22,15 @@ from replication.statement import run, scalar
 class House:
     """One data directory, at one start. Every method blocks."""
 
-    def __init__(self, disk: Disk, directory: Path, token: str, generation: Callable[[], str]) -> None:
-        """`generation` draws what tells a replica that is made now from all others; a later one sorts behind."""
+    def __init__(self, disk: Disk, directory: Path, token: str, generation: Callable[[], str], number: int = 0) -> None:
+        """`generation` draws what tells a replica that is made now from all others; a later one sorts behind. `number`: of the
+        replica among those of one runtime, which sign alike, and perhaps at once."""
         self.token = token
         self._generation = generation
         self._disk = disk
         self._directory = directory
         self._tokens = directory / "replica-tokens"
+        self._new_tokens = beside(self._tokens, f".{number}.new" if number else ".new")
         self._owner_fd: int | None = None
 
     # -- one writer ---------------------------------------------------------------------------------------------------
@@ -76,9 +78,8 @@ class House:
         known = self._known()
         if self.token in known:
             return
-        new = beside(self._tokens, ".new")
-        self._disk.write_synced(new, "".join(f"{token}\n" for token in [self.token, *known][:TOKENS_KEPT]).encode())
-        self._disk.rename(new, self._tokens)
+        self._disk.write_synced(self._new_tokens, "".join(f"{token}\n" for token in [self.token, *known][:TOKENS_KEPT]).encode())
+        self._disk.rename(self._new_tokens, self._tokens)
         self._disk.sync_directory(self._directory)
 
     def sign(self, connection: apsw.Connection) -> None:

@@ -1,5 +1,6 @@
 """The replica as a user describes it, and what can be wrong with its file."""
 
+import math
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,19 +17,31 @@ class SQLiteReplica:
     Args:
       path: the file; by default `replica.db` in the data directory. It is made when missing.
       window: seconds from a room's first change to the cut of a batch: less is fresher, more is cheaper.
-      name: what status and log lines call it.
+      name: what status, log lines and replies call it. Each of several has its own.
+      weight: its share of the reads that several replicas could answer alike; 0: only what no other can answer.
     """
 
     path: Path | None
     window: float
     name: str
+    weight: float
 
-    def __init__(self, path: str | PathLike[str] | None = None, *, window: float = WINDOW_SECONDS, name: str = "replica") -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        window: float = WINDOW_SECONDS,
+        name: str = "replica",
+        weight: float = 1.0,
+    ) -> None:
         if not 0.0 <= window <= 60.0:
             raise ValueError(f"SQLiteReplica: window is in seconds, from 0 to 60, not {window!r}")
+        if not (math.isfinite(weight) and weight >= 0.0):
+            raise ValueError(f"SQLiteReplica: weight is a share of the reads, from 0, not {weight!r}")
         object.__setattr__(self, "path", None if path is None else Path(path))
         object.__setattr__(self, "window", float(window))
         object.__setattr__(self, "name", name)
+        object.__setattr__(self, "weight", float(weight))
 
 
 class ReplicaRefused(Exception):

@@ -9,7 +9,7 @@ watermarks are read again, and rooms are collected from there (rule 24). Rooms n
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,14 +18,10 @@ import trio
 from actors import Position, ReplicationLate, RoomName, Rooms, RoomsError, Source
 from actors.backoff import doubled
 from replication.arrivals import Arrivals
-from replication.auditor import Auditor
 from replication.backlog import apply_backlog
 from replication.batch import Applied, Drain, RowsRefused, apply
 from replication.candidates import behind
-from replication.collector import Collector, Dirty
-from replication.file import ReplicaFile
-from replication.house import House
-from replication.jobs import Jobs
+from replication.collector import Dirty
 from replication.limits import (
     CANDIDATES_MAX,
     DRAIN_SECONDS_MAX,
@@ -40,6 +36,7 @@ from replication.limits import (
 )
 from replication.replica import REPLICA_ERRORS, ReplicaHangs, ReplicaRefused, SQLiteReplica
 from replication.resync import RoomUnreadable, Unfit, resync
+from replication.running import Running, drawn_token
 from replication.standing import Mark, Reason
 from replication.status import ReplicaStatus, Tally
 
@@ -49,8 +46,10 @@ logger = logging.getLogger("durable_rooms.replication")
 class Replicator:
     """Follows the changes of all rooms into one replica. Implements `Follower`."""
 
-    def __init__(self, replica: SQLiteReplica) -> None:
+    def __init__(self, replica: SQLiteReplica, number: int = 0) -> None:
+        """`number`: among the replicas of one runtime."""
         self._replica = replica
+        self._number = number
         self._tally = Tally(replica.name)
         self.arrivals = Arrivals(self._tally)
         self._marks = self.arrivals.marks
@@ -73,9 +72,12 @@ class Replicator:
                 return
         running.collector.changed(source, position, entries)
 
-    async def run(self, rooms: Rooms, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow until cancelled. A replica in trouble is reported by `status()`, never raised."""
-        running = self._running = Running(self._replica, rooms, self._hanging)
+    async def run(
+        self, rooms: Rooms, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED, *, token: str | None = None
+    ) -> None:
+        """Follow until cancelled. A replica in trouble is reported by `status()`, never raised. `token`: of this start, where
+        several replicas share it."""
+        running = self._running = Running(self._replica, rooms, self._hanging, token or drawn_token(rooms.doors), self._number)
         self.arrivals.collector = running.collector
         for source, position, entries in self._early:
             running.collector.changed(source, position, entries)
@@ -161,6 +163,10 @@ class Replicator:
         )
 
     @property
+    def weight(self) -> float:
+        return self._replica.weight
+
+    @property
     def path(self) -> Path:
         """The replica's file. Raises AssertionError before the replicator runs."""
         assert self._running is not None, "the replicator runs for as long as its runtime does"
@@ -173,7 +179,7 @@ class Replicator:
         return self._running.token
 
     # -- the cycle --------------------------------------------------------------------------------------------------
-    async def _open(self, running: "Running") -> None:
+    async def _open(self, running: Running) -> None:
         """Open the replica and find the rooms to look at: active, or standing elsewhere than the replica (rule 18)."""
         self._marks.clear()
         self.arrivals.checked = False
@@ -187,7 +193,7 @@ class Replicator:
             self._live()
         self.arrivals.tell()
 
-    async def _cycle(self, running: "Running") -> None:
+    async def _cycle(self, running: Running) -> None:
         """Wait for a cut, collect, apply."""
         collector = running.collector
         self._hand_out_candidates(running)
@@ -209,7 +215,7 @@ class Replicator:
             self._live()  # nothing was asked of the replica, and it is open
         self.arrivals.tell()
 
-    async def _audit(self, running: "Running") -> None:
+    async def _audit(self, running: Running) -> None:
         if not running.auditor.may_look() or self._tally.state != "live" or self.arrivals.candidates:
             return
         finding = await running.auditor.look()
@@ -220,11 +226,11 @@ class Replicator:
             )
             self._want(running, finding.name, "audit")
 
-    def _want(self, running: "Running", name: RoomName, reason: Reason) -> None:
+    def _want(self, running: Running, name: RoomName, reason: Reason) -> None:
         running.collector.wanted.setdefault(name, reason)
         running.collector.candidate(running.rooms.source(name), None)
 
-    def _hand_out_candidates(self, running: "Running") -> None:
+    def _hand_out_candidates(self, running: Running) -> None:
         """A page at a time: after a deleted replica every room is one, and the collector looks through all that it has."""
         if not self.arrivals.candidates:
             return
@@ -232,14 +238,14 @@ class Replicator:
             name, position = self.arrivals.candidates.popleft()
             running.collector.candidate(running.rooms.source(name), position)
 
-    async def _read_marks(self, running: "Running", ready: Sequence[Dirty]) -> None:
+    async def _read_marks(self, running: Running, ready: Sequence[Dirty]) -> None:
         if len(self._marks) > MARKS_CACHED_MAX:
             self._marks.clear()
         unknown = [dirty.name for dirty in ready[:MARKS_CACHED_MAX] if dirty.name not in self._marks]
         if unknown:
             self._marks.update(await running.jobs.run(running.file.marks, unknown))
 
-    async def _apply(self, running: "Running", batch: Sequence[tuple[Dirty, Drain]]) -> None:
+    async def _apply(self, running: Running, batch: Sequence[tuple[Dirty, Drain]]) -> None:
         """Apply a batch; if the replica refuses some row, each half of it, and so on, until its room is alone and parked."""
         if not batch:
             return
@@ -256,7 +262,7 @@ class Replicator:
             return
         await self._applied(running, batch, applied)
 
-    async def _applied(self, running: "Running", batch: Sequence[tuple[Dirty, Drain]], applied: Applied) -> None:
+    async def _applied(self, running: Running, batch: Sequence[tuple[Dirty, Drain]], applied: Applied) -> None:
         now = trio.current_time()
         if applied.batch:
             self._tally.batches += 1
@@ -278,7 +284,7 @@ class Replicator:
                 logger.info("%s: schema changed: %s", dirty.name, outcome.detail)
                 await self._resync(running, dirty, "schema")
 
-    async def _apply_backlog(self, running: "Running", dirty: Dirty, after: Mark) -> None:
+    async def _apply_backlog(self, running: Running, dirty: Dirty, after: Mark) -> None:
         """A room with a long outbox, alone. It stays dirty, as after a resync."""
         try:
             now = running.rooms.doors.wall_clock()
@@ -302,7 +308,7 @@ class Replicator:
             dirty.position = None  # a candidate's comes from the catalog, which may lag behind the room
             self._copied(running, dirty, advanced.mark)
 
-    async def _resync(self, running: "Running", dirty: Dirty, reason: Reason) -> None:
+    async def _resync(self, running: Running, dirty: Dirty, reason: Reason) -> None:
         """Copy a room whole. It stays dirty: the next collect catches up with what it changed meanwhile, and settles it."""
         now = trio.current_time()
         wait = self._resynced.get(dirty.name, -RESYNC_SECONDS_MIN) + RESYNC_SECONDS_MIN - now
@@ -326,7 +332,7 @@ class Replicator:
         running.collector.wanted.pop(dirty.name, None)
         self._copied(running, dirty, mark)
 
-    def _copied(self, running: "Running", dirty: Dirty, mark: Mark) -> None:
+    def _copied(self, running: Running, dirty: Dirty, mark: Mark) -> None:
         """The room's file was read at `mark`; the next collect catches up with what came meanwhile, and settles it."""
         self._live()
         self._tally.wal(running.file.wal_bytes)
@@ -336,16 +342,16 @@ class Replicator:
         running.collector.again(dirty)
 
     # -- trouble ----------------------------------------------------------------------------------------------------
-    def _park(self, running: "Running", dirty: Dirty, reason: str) -> None:
+    def _park(self, running: Running, dirty: Dirty, reason: str) -> None:
         self._tally.park(dirty.name, reason)
         dirty.trouble = reason
         running.collector.again(dirty, PARKED_SECONDS)
 
-    def _throw_out(self, running: "Running", dirty: Dirty, error: Exception) -> None:
+    def _throw_out(self, running: Running, dirty: Dirty, error: Exception) -> None:
         running.collector.throw_out(dirty, error)
         self._tally.error(f"{dirty.name}: {dirty.trouble}")
 
-    async def _recover(self, running: "Running", error: Exception) -> None:
+    async def _recover(self, running: Running, error: Exception) -> None:
         """Close the replica, wait, and let the task begin again from what the file then says."""
         expected = isinstance(error, REPLICA_ERRORS)
         if not expected:
@@ -373,20 +379,3 @@ class Replicator:
     def _live(self) -> None:
         self._failures = 0
         self._tally.turn("live")
-
-
-class Running:
-    """What a replicator has while it runs in a runtime."""
-
-    def __init__(self, replica: SQLiteReplica, rooms: Rooms, hanging: Callable[[str], None]) -> None:
-        self.rooms = rooms
-        self.token = f"{rooms.doors.random.getrandbits(128):032x}"
-        house = House(rooms.doors.disk, rooms.path, self.token, self._generation)
-        self.file = ReplicaFile(rooms.doors.disk, replica.path or rooms.path / "replica.db", house)
-        self.jobs = Jobs(rooms.doors.threads, lambda: self.file.beats, hanging)
-        self.collector = Collector(replica.window, rooms.doors.random.uniform)
-        self.auditor = Auditor(rooms, self.file, self.jobs, self.collector)
-
-    def _generation(self) -> str:
-        """Of a replica that is made now."""
-        return f"{round(self.rooms.doors.wall_clock() * 1000):012x}{self.rooms.doors.random.getrandbits(40):010x}"

@@ -16,7 +16,7 @@ import msgpack
 from actors.errors import BadArguments, RoomsError
 from actors.names import RoomName
 from actors.runtime import Runtime
-from replication import Replicator
+from replication import replicators_of
 
 VERSION = 1
 GREETING = b"durable-rooms %d\n" % VERSION
@@ -64,11 +64,13 @@ async def ask(runtime: Runtime, request: Request | Recopy) -> Reply:
     if isinstance(request, Request):
         return await _call(runtime, request)
     try:
-        if not isinstance(runtime.follower, Replicator):
+        replicators = replicators_of(runtime.follower)
+        if not replicators:
             raise BadArguments("this process has no replica. Nothing ran.")
         if request.room.actor not in runtime.classes or runtime.catalog.get(request.room) is None:
             raise BadArguments(f"there is no room {request.room} here. Nothing ran.")
-        await runtime.follower.recopy(request.room, "repair")
+        for replicator in replicators:
+            await replicator.recopy(request.room, "repair")
     except RoomsError as error:
         return Reply(error=type(error).__name__, message=str(error), ran=error.ran)
     return Reply()

@@ -5,6 +5,7 @@ acknowledged, seconds, any ─▶ breaker ─▶ is the room's mark there? ─�
                                  └──────────▶ the room's read lane ◀───────┘
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from replication.replica import ReplicaDamaged, ReplicaGone
 from replication.replicator import Replicator
 
 WAIT_SECONDS_MAX = 0.15  # for one write to arrive in a replica: three windows; the room answers what takes longer
+ALIKE_SECONDS = 0.05  # of lag, a window: replicas that differ by less are as good as each other
 ACROSS_SECONDS_MAX = 1.0  # for everything that had returned to arrive in the replica: there is no room to ask instead
 
 _TROUBLE = (ReplicaGone, ReplicaDamaged, NoAnswer, *FILE_ERRORS, apsw.NoMemError)
@@ -54,6 +56,7 @@ class Route:
     arrivals: Arrivals
     readers: Readers[Reader]
     breaker: Breaker
+    weight: float = 1.0
 
 
 def route_to(replicator: Replicator, doors: Doors, limits: Limits, rooms: Path) -> Route:
@@ -69,7 +72,8 @@ def route_to(replicator: Replicator, doors: Doors, limits: Limits, rooms: Path) 
     # A file system that hangs alone must never hang the loop; where the rooms are on it, too, they hang anyway.
     near = there is not None and here is not None and there[0] == here[0]
     readers = Readers(connect, doors.threads, doors.stopwatch, connect_here=partial(connect, HERE_SECONDS_MAX) if near else None)
-    return Route(replicator.arrivals, readers, Breaker(replicator.arrivals.name, trio.current_time, doors.random.uniform))
+    breaker = Breaker(replicator.arrivals.name, trio.current_time, doors.random.uniform)
+    return Route(replicator.arrivals, readers, breaker, replicator.weight)
 
 
 def _among(rooms: RoomIds) -> Callable[[RoomName], bool]:
@@ -93,8 +97,10 @@ class Wanted:
 
 
 class Router:
-    def __init__(self, routes: Sequence[Route], lane: Lane) -> None:
+    def __init__(self, routes: Sequence[Route], lane: Lane, random: Random | None = None) -> None:
+        """`random`: chooses among several replicas that could answer alike; not needed for one."""
         self.routes = routes
+        self._random = random
         self._lane = lane
         self._only_in_rooms: set[tuple[Handler, str]] = set()  # reads that no replica can answer for rooms of this schema
         self._reads: Counter[tuple[str, str]] = Counter()  # by source and by why it was chosen
@@ -117,8 +123,9 @@ class Router:
             wanted = self._wanted(call.name, fresh, bookmark)
             why = "unknown to replicas"
             if wanted is not None:
-                for route in self._in_order():
-                    answer, why = await self._ask(route, call, wanted, bookmark)
+                deadline = trio.current_time() + WAIT_SECONDS_MAX
+                for route in self._in_order(bookmark, call.name, wanted.position):
+                    answer, why = await self._ask(route, call, wanted, bookmark, deadline)
                     if answer is not None:
                         self._reads[answer.source, "fresh"] += 1
                         return answer
@@ -140,14 +147,30 @@ class Router:
             return None
         return Wanted(told if seen is None else max(told, seen))
 
-    def _in_order(self) -> list[Route]:
-        """The one with the least lag first."""
-        if len(self.routes) == 1:
-            return list(self.routes)
-        return sorted(self.routes, key=lambda route: route.arrivals.lag_seconds)
+    def _in_order(
+        self, bookmark: Bookmark | None, name: RoomName | None = None, needed: Position | None = None
+    ) -> Sequence[Route]:
+        """Those that have what is needed first, among these the session's last one, and then those with little lag by weight."""
+        routes = self.routes
+        if len(routes) == 1:
+            return routes
+        random = self._random
+        assert random is not None, "several replicas are chosen from by chance"
+        least = min(route.arrivals.lag_seconds for route in routes)
+
+        def rank(route: Route) -> tuple[bool, bool, bool, float]:
+            arrivals = route.arrivals
+            lacking = name is not None and needed is not None and not arrivals.has(name, needed)
+            other = bookmark is None or not bookmark.generation or bookmark.generation != arrivals.generation
+            alike = arrivals.lag_seconds <= least + ALIKE_SECONDS
+            # Exponential variates with the weights as rates: each is the smallest as often as its weight says.
+            drawn = random.expovariate(route.weight) if route.weight else math.inf
+            return lacking or route.breaker.state == "open", other, not alike, drawn if alike else arrivals.lag_seconds
+
+        return sorted(routes, key=rank)
 
     async def _ask(
-        self, route: Route, call: ReadCall, wanted: Wanted, bookmark: Bookmark | None
+        self, route: Route, call: ReadCall, wanted: Wanted, bookmark: Bookmark | None, deadline: float
     ) -> tuple[Answer[Any] | None, str]:
         """The replica's answer, or None and why it has none."""
         arrivals, breaker, name, needed = route.arrivals, route.breaker, call.name, wanted.position
@@ -163,7 +186,7 @@ class Router:
         if ticket is None:
             return None, "breaker open"
         try:
-            seen = await self._seen(route, call, needed)
+            seen = await self._seen(route, call, needed, deadline)
         except Stale as stale:
             if arrivals.stuck:
                 breaker.failed(f"no progress: {arrivals.stuck}")
@@ -183,10 +206,9 @@ class Router:
         finally:
             breaker.gave_up(ticket)
 
-    async def _seen(self, route: Route, call: ReadCall, needed: Position | None) -> Seen[Any]:
+    async def _seen(self, route: Route, call: ReadCall, needed: Position | None, deadline: float) -> Seen[Any]:
         """What the replica shows as soon as the room stands where it must. Raises Stale if that is not in time."""
         arrivals, name = route.arrivals, call.name
-        deadline = trio.current_time() + WAIT_SECONDS_MAX
         for last in (False, True):
             if needed is not None and not await arrivals.reached(name, needed, deadline):
                 mark = arrivals.mark(name)
@@ -213,7 +235,7 @@ class Router:
     async def across(self, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None) -> Any:
         """Run SQL over many rooms on a replica that is fresh enough. Raises ReplicationLate, and what the SQL raises."""
         late: ReplicationLate | None = None
-        for route in self._in_order():
+        for route in self._in_order(bookmark):
             try:
                 seen = await self._across(route, rooms, run, fresh, bookmark)
             except ReplicationLate as error:
