@@ -14,6 +14,7 @@ from rich.text import Text
 
 from durable_rooms.cli.rooms import states
 from durable_rooms.inspect import Ground, Live, NotADataDirectory, Overview, ground, overview
+from durable_rooms.inspect.live import mapping
 from durable_rooms.inspect.replica import ReplicaState
 from durable_rooms.inspect.words import milliseconds, size, span
 from durable_rooms.status_file import plain
@@ -77,7 +78,7 @@ def drawn(found: Overview) -> Table:
     rows: list[tuple[str, str]] = [("rooms", rooms(found.ground))]
     if found.live is not None:
         rows += list(figures(found.live))
-    rows += [("replica", replica(found)), ("WALs", wals(found.ground)), ("disk", disk(found))]
+    rows += [("replica", replica(found)), *others(found.live), ("WALs", wals(found.ground)), ("disk", disk(found))]
     for name, words in rows:
         table.add_row(Text(name, "dim"), Text(words))
     for words in found.attention:
@@ -154,17 +155,24 @@ def rates(live: Live) -> str:
 
 def replica(found: Overview) -> str:
     there, said = found.ground.replica, found.live.replica if found.live is not None else None
-    parts: list[str] = []
-    if said is not None:
-        parts += [shown(str(said.get("state"))), f"batch {number(said, 'last_batch'):,}", lag(said)]
-        if error := said.get("last_error"):
-            parts.append(f"last error: {shown(str(error))}")
-        resyncs = said.get("resyncs")
-        if isinstance(resyncs, dict) and resyncs:
-            counts = ", ".join(f"{shown(str(reason))} {count}" for reason, count in resyncs.items())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-            parts.append(f"rooms copied whole: {counts}")
+    parts = list(said_of(said)) if said is not None else []
     parts += at_rest(there, sum(one.active for one in found.ground.classes), running=said is not None)
     return ", ".join(parts)
+
+
+def said_of(said: Mapping[str, Any]) -> Iterator[str]:
+    yield from (shown(str(said.get("state"))), f"batch {number(said, 'last_batch'):,}", lag(said))
+    if error := said.get("last_error"):
+        yield f"last error: {shown(str(error))}"
+    if resyncs := mapping(said.get("resyncs")):
+        counts = ", ".join(f"{shown(str(reason))} {count}" for reason, count in resyncs.items())
+        yield f"rooms copied whole: {counts}"
+
+
+def others(live: Live | None) -> Iterator[tuple[str, str]]:
+    """The replicas beside the first."""
+    for said in live.replicas[1:] if live is not None else ():
+        yield "replica", f"{shown(str(said.get('name')))}: {', '.join(said_of(said))}"
 
 
 def at_rest(there: ReplicaState | None, active: int, *, running: bool) -> Iterator[str]:

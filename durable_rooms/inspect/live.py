@@ -39,10 +39,15 @@ class Live:
         return self.age_seconds > LATE_SECONDS
 
     @property
-    def replica(self) -> Mapping[str, Any] | None:
-        """The figures of its replica."""
+    def replicas(self) -> list[Mapping[str, Any]]:
+        """The figures of its replicas."""
         replicas = self.figures.get("replicas")
-        return mapping(cast(list[object], replicas)[0]) or None if isinstance(replicas, list) and replicas else None
+        return [mapping(one) for one in cast(list[object], replicas)] if isinstance(replicas, list) else []
+
+    @property
+    def replica(self) -> Mapping[str, Any] | None:
+        """Those of the first one."""
+        return next(iter(self.replicas), None)
 
     def number(self, name: str) -> float:
         """One of the runtime's figures; 0 where this version of it has none."""

@@ -183,14 +183,12 @@ def trouble(live: Live) -> list[str]:
         said.append(
             f"Syncs have failed in {broken:,} room{'s' * (broken != 1)} since the start. Look at the disk (`dmesg`, SMART)."
         )
-    replica = live.replica
-    if replica is not None:
+    for replica in live.replicas:
+        which = f"The replica {replica['name']}" if len(live.replicas) > 1 and "name" in replica else "The replica"
         if replica.get("state") in ("retrying", "refused", "hanging"):
-            said.append(f"The replica is not reached ({replica['state']}): {replica.get('last_error')}. Rooms are not concerned.")
+            said.append(f"{which} is not reached ({replica['state']}): {replica.get('last_error')}. Rooms are not concerned.")
         if parked := replica.get("parked"):
-            said.append(
-                f"The replica refuses rows of {len(parked):,} room{'s' * (len(parked) != 1)}, for instance {first(parked)}."
-            )
+            said.append(f"{which} refuses rows of {len(parked):,} room{'s' * (len(parked) != 1)}, for instance {first(parked)}.")
     return said
 
 

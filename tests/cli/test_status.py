@@ -100,6 +100,16 @@ def test_what_a_process_says_of_its_troubles_needs_a_person(data: Path, status: 
     assert words in sentence
 
 
+def test_of_several_replicas_each_has_its_line_and_the_one_in_trouble_is_named(data: Path):
+    well = {"name": "near", "state": "live", "last_batch": 7}
+    said_by_a_process(data, replicas=[well, {"name": "far", "state": "retrying", "last_batch": 5, "last_error": "locked"}])
+    (sentence,) = look(data).attention
+    assert sentence.startswith("The replica far is not reached (retrying): locked")
+    said = command("status", data, code=1).stdout
+    assert "live, batch 7" in said
+    assert "far: retrying, batch 5" in said
+
+
 def test_a_process_that_fell_silent_needs_a_person(data: Path):
     said_by_a_process(data, age=60.0)
     (sentence,) = look(data).attention
