@@ -213,7 +213,7 @@ class Replicator:
             await self._resync(running, dirty, reason)
         if not (collected.batches or collected.backlogs or collected.resyncs):
             self._live()  # nothing was asked of the replica, and it is open
-        self.arrivals.tell()
+        self.arrivals.tell([dirty.name for dirty in ready])
 
     async def _audit(self, running: Running) -> None:
         if not running.auditor.may_look() or self._tally.state != "live" or self.arrivals.candidates:

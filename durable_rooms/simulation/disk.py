@@ -137,15 +137,16 @@ class SimulatedDisk(Disk):
         node = self.world.names.get(path, 0)
         if node <= 0 or not self.world.node(node).pending:
             return False
+        self._went_wrong(node, code)
         self.note("writeback failed", path, by="fault", node=node)
-        self._went_wrong(path, node, code, evict=evict)
-        return True
-
-    def _went_wrong(self, path: str, node: int, code: int, *, evict: bool) -> None:
-        self.errors(node).happened(code)
-        self._file_system_errors.happened(code)
         if evict:
             self._evict(path, node)
+        return True
+
+    def _went_wrong(self, node: int, code: int) -> None:
+        """Before the event that makes its pages clean: no sync finds them clean and hears nothing (the kernel's order as well)."""
+        self.errors(node).happened(code)
+        self._file_system_errors.happened(code)
 
     def _evict(self, path: str, number: int) -> None:
         """Reads find what the disk has where writes were lost."""
@@ -172,9 +173,11 @@ class SimulatedDisk(Disk):
             self._file_system_errors.happened(fault.code)
             if fault.lost:
                 self._file_system_fails(fault)
-        self.note(f"{kind} failed" if fault else f"{kind} returned", path, by=by, node=node, token=token)
         if fault is not None and kind == "sync":
-            self._went_wrong(path, node, fault.code, evict=fault.evict)
+            self._went_wrong(node, fault.code)
+        self.note(f"{kind} failed" if fault else f"{kind} returned", path, by=by, node=node, token=token)
+        if fault is not None and kind == "sync" and fault.evict:
+            self._evict(path, node)
         if descriptor is not None and self._kernel_errors and kind != "directory sync":
             return descriptor.hears() or (fault.code if fault else 0)
         return fault.code if fault else 0
@@ -185,8 +188,8 @@ class SimulatedDisk(Disk):
         for place, path in enumerate(changed):
             if place % 2 == 0 or len(changed) == 1:
                 node = self.world.names[path]
-                self.note("writeback failed", path, by="fault", node=node)
                 self.errors(node).happened(fault.code)
+                self.note("writeback failed", path, by="fault", node=node)
 
     # -- the disk door: SQLite --------------------------------------------------------------------------------------------
     def connect(self, path: Path, *, create: bool = False, read_only: bool = False) -> apsw.Connection:

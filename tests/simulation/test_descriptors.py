@@ -127,3 +127,24 @@ def test_the_world_reads_as_the_files_do_whatever_fails(disk, failing, tmp_path)
         with suppress(OSError):
             disk.sync_data(fd)
         assert (tmp_path / "a").read_bytes() == disk.world.node(disk.world.names["a"]).now()
+
+
+@pytest.mark.parametrize("way", ["background", "sync", "file system sync"])
+def test_a_sync_in_the_midst_of_a_failure_never_finds_clean_pages_and_hears_nothing(disk, failing, monkeypatch, way):
+    """A job stops at every event. Once it stopped between a file's loss and its error, and a checkpoint went on with a lost WAL."""
+    told, note = [], disk.note
+
+    def noted(kind, *rest, **named):
+        note(kind, *rest, **named)
+        if kind in ("writeback failed", "sync failed"):
+            told.append(heard(disk.sync_data, failing["a"][1]))
+
+    monkeypatch.setattr(disk, "note", noted)
+    if way == "background":
+        disk.writeback_fails("a")
+    elif way == "sync":
+        fail_a_sync(disk, failing["a"][0])
+    else:
+        disk.fail(Fault("file system sync", "*"))
+        assert heard(disk.sync_file_system, failing["."][0]) == errno.EIO
+    assert told == [errno.EIO]
