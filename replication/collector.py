@@ -22,7 +22,6 @@ from replication.limits import (
     BEHIND_SECONDS,
     BEHIND_TIMES,
     CANDIDATE_SECONDS_MAX,
-    HURRIED_SECONDS,
     ROOM_RETRY_SECONDS_FIRST,
     ROOM_RETRY_SECONDS_MAX,
     SLICE_ROOMS_MAX,
@@ -86,9 +85,8 @@ class Collector:
     def __init__(self, window: float, uniform: Callable[[float, float], float]) -> None:
         self.tick = 0
         self.wanted: dict[RoomName, Reason] = {}  # rooms that are to be copied whole although their outbox leads on, and why
-        self.readers = 0  # waiting for what is dirty now: cut soon
+        self.readers = 0  # waiting for what is dirty now: cut at once
         self._window = window
-        self._cut_at = -math.inf
         self._uniform = uniform
         self._waiting: dict[RoomName, Dirty] = {}
         self._taken: dict[RoomName, Dirty] = {}
@@ -173,8 +171,7 @@ class Collector:
 
     # -- the cut ----------------------------------------------------------------------------------------------------
     async def due(self) -> None:
-        """Wait until a batch is to be cut: the window of the oldest change is over, a cap is reached, or a reader waits (where
-        readers always wait, HURRIED_SECONDS after the last cut).
+        """Wait until a batch is to be cut: the window of the oldest change is over, a cap is reached, or a reader waits.
 
         The window begins with the first change, also while a batch is being applied, so that it adds nothing to that wait.
         """
@@ -190,11 +187,9 @@ class Collector:
         now = trio.current_time()
         ready = [dirty for dirty in self._waiting.values() if dirty.not_before <= now]
         self._entries = sum(dirty.entries for dirty in ready)
-        if ready and (self._over(self._entries) or not all(dirty.tick for dirty in ready)):
+        if ready and (self.readers or self._over(self._entries) or not all(dirty.tick for dirty in ready)):
             return now
-        windows = [dirty.since + self._window for dirty in ready]
-        if ready and self.readers:
-            windows.append(max(now, self._cut_at + HURRIED_SECONDS))
+        windows = (dirty.since + self._window for dirty in ready)
         retries = (dirty.not_before for dirty in self._waiting.values() if dirty.not_before > now)
         return min([*windows, *retries], default=math.inf)
 
@@ -203,7 +198,7 @@ class Collector:
 
     def ready(self) -> list[Dirty]:
         """The rooms to collect, oldest change first. Those that may have none let the others pass, for a while."""
-        now = self._cut_at = trio.current_time()
+        now = trio.current_time()
         ready = [dirty for dirty in self._waiting.values() if dirty.not_before <= now]
         polite = now - CANDIDATE_SECONDS_MAX
         return sorted(ready, key=lambda dirty: (dirty.entries == 0 and dirty.since > polite, dirty.since))

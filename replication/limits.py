@@ -3,7 +3,6 @@
 KIB = 1024
 MIB = 1024 * KIB
 
-HURRIED_SECONDS = 0.01  # between two cuts while somebody waits for rows all the time; each cut costs 1 ms of Python
 WINDOW_SECONDS = 0.05  # from a room's first change to the cut: p99 lag 65 ms at 5,000 rows/s; 20 ms costs 4 µs more CPU a row
 BATCH_ROWS_MAX = 2_000  # the apply cost per row stops falling between 500 and 1,000 rows
 BATCH_BYTES_MAX = 256 * KIB  # what a batch holds in memory, and how long its transaction keeps other writers of the replica out
