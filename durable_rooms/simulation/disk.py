@@ -144,7 +144,7 @@ class SimulatedDisk(Disk):
         return True
 
     def _went_wrong(self, node: int, code: int) -> None:
-        """Before the event that makes its pages clean: no sync finds them clean and hears nothing (the kernel's order as well)."""
+        """Before the event that makes its pages clean, as in the kernel: no sync finds them clean and hears nothing."""
         self.errors(node).happened(code)
         self._file_system_errors.happened(code)
 

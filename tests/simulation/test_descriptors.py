@@ -131,7 +131,7 @@ def test_the_world_reads_as_the_files_do_whatever_fails(disk, failing, tmp_path)
 
 @pytest.mark.parametrize("way", ["background", "sync", "file system sync"])
 def test_a_sync_in_the_midst_of_a_failure_never_finds_clean_pages_and_hears_nothing(disk, failing, monkeypatch, way):
-    """A job stops at every event. Once it stopped between a file's loss and its error, and a checkpoint went on with a lost WAL."""
+    """A job may stop at any event. Once one did between a file's loss and its error, and a checkpoint trusted a lost WAL."""
     told, note = [], disk.note
 
     def noted(kind, *rest, **named):
