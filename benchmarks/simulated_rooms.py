@@ -13,6 +13,12 @@ class OneRoom(ChatScenario):
     cuts = 400
 
 
+class OneRoomBriefly(OneRoom):
+    """To see that it runs."""
+
+    cuts = 10
+
+
 class Idlers(ChatScenario):
     """The shipped chat, with long silences."""
 

@@ -20,7 +20,7 @@ COMMAND = "durable_rooms"
 
 
 async def run(bench: Bench) -> list[Record]:
-    busy = await _simulate(bench, "OneRoom", bench.size.simulated_seeds)
+    busy = await _simulate(bench, bench.size.simulated_room, bench.size.simulated_seeds)
     idle = await _simulate(bench, "Idlers", bench.size.idle_seeds)
     return [
         Record(

@@ -58,6 +58,7 @@ class Size:
     outage_seconds: float
     """That the replica is gone, in reads; as long before."""
     search_rows: int
+    simulated_room: str  # the scenario
     simulated_seeds: int
     idle_seeds: int
     soak_seconds: float
@@ -85,6 +86,7 @@ FULL = Size(
     stall_turns=3,
     outage_seconds=60.0,
     search_rows=230_000,
+    simulated_room="OneRoom",
     simulated_seeds=16,
     idle_seeds=20,
     soak_seconds=600.0,
@@ -111,6 +113,7 @@ QUICK = Size(
     stall_turns=1,
     outage_seconds=6.0,
     search_rows=60_000,
+    simulated_room="OneRoom",
     simulated_seeds=4,
     idle_seeds=6,
     new_rooms=600,
@@ -157,6 +160,7 @@ TINY = Size(
     stall_turns=1,
     outage_seconds=0.2,
     search_rows=300,
+    simulated_room="OneRoomBriefly",
     simulated_seeds=1,
     idle_seeds=1,
     soak_seconds=1.5,

@@ -75,7 +75,7 @@ async def test_resyncs_are_told_by_reason(tmp_path: Path) -> None:
         registry = registry_of(runtime)
         await runtime.room(ChatRoom, "general").post("hello")
         await runtime.replicated()
-        (replicator,) = runtime._replicators
+        (replicator,) = runtime.replicators
         await replicator.recopy(runtime.catalog.page("ChatRoom")[0].name, "repair")
         assert value(scraped(registry), "replica_resyncs_total", replica="replica", reason="repair") == 1
 
