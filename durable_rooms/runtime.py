@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import trio
+
 import actors
 from actors import Actor, Answer, BadArguments, Doors, Freshness, Limits, NoFollower, Position, ReadCall, Room, RoomName
 from actors.errors import RuntimeClosed
@@ -150,13 +152,15 @@ class Runtime(actors.Runtime):
         return replicators_of(self.follower)
 
     async def replicated(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the deadline is part of the error's text
-        """Wait until everything acknowledged so far is in the replica (for tests and scripts). Returns at once without replicas.
+        """Wait until everything acknowledged so far is in every replica (for tests and scripts). Returns at once without replicas.
 
         Raises:
           ReplicationLate: not within `timeout` seconds; the message says how far behind and why.
         """
+        deadline, left = trio.current_time() + timeout, timeout
         for replicator in self.replicators:
-            await replicator.replicated(timeout)
+            await replicator.replicated(left)
+            left = max(0.0, deadline - trio.current_time())
 
     async def dump(self, room: Room[Any], path: str | PathLike[str]) -> Dumped:
         """Copy a room, as it is at one moment, into a new SQLite file, while it works; the file is durable when this returns.

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from actors import Position, RoomName
-from durable_rooms import Runtime, SQLiteReplica
+from durable_rooms import ReplicationLate, Runtime, SQLiteReplica
 from durable_rooms.testing import open_test_runtime
 from replication import Replicators
 from tests.reading.chat import ChatRoom
@@ -120,6 +120,18 @@ async def test_a_write_that_one_replica_has_is_read_there_and_nobody_waits_for_t
             began = trio.current_time()
             assert (await sources(room, 20))["near"] == 20
             assert trio.current_time() == began
+
+
+async def test_replicated_waits_for_each_within_one_bound(near, far, autojump_clock):
+    async with open_test_runtime(ChatRoom, replicas=[near, far]) as runtime:
+        await runtime.room(ChatRoom, "a").post("ann", "hello")
+        await runtime.replicated()
+        with locked(far):
+            await runtime.room(ChatRoom, "a").post("ann", "again")
+            began = trio.current_time()
+            with pytest.raises(ReplicationLate, match="replica far"):
+                await runtime.replicated(timeout=3.0)
+            assert trio.current_time() - began == pytest.approx(3.0, abs=0.2)
 
 
 @pytest.mark.parametrize(("weights", "share"), [((1.0, 1.0), 0.5), ((3.0, 1.0), 0.75), ((0.0, 1.0), 0.0)])
