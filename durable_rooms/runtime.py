@@ -152,7 +152,7 @@ class Runtime(actors.Runtime):
         return replicators_of(self.follower)
 
     async def replicated(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the deadline is part of the error's text
-        """Wait until everything acknowledged so far is in every replica (for tests and scripts). Returns at once without replicas.
+        """Wait until everything acknowledged so far is in every replica (for tests and scripts). At once without any.
 
         Raises:
           ReplicationLate: not within `timeout` seconds; the message says how far behind and why.
