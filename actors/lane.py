@@ -4,7 +4,7 @@
     at rest, closed well  in a worker thread, from the file, which nobody opens as a room: no place, no actor, no sync
     anything else         the room is opened first (unclean after a crash, to be migrated, never called): then as in memory
 
-A read that was slow on the loop is taken into a worker thread the next time, on a connection of its own.
+Where two reads of a method in a row were slow on the loop, the next ones go to a worker thread, on connections of their own.
 """
 
 from dataclasses import dataclass

@@ -156,18 +156,20 @@ class Router:
             return routes
         random = self._random
         assert random is not None, "several replicas are chosen from by chance"
-        least = min(route.arrivals.lag_seconds for route in routes)
+        lags = [route.arrivals.lag_seconds for route in routes]  # each looks at all rooms that lag
+        least = min(lags)
 
-        def rank(route: Route) -> tuple[bool, bool, bool, float]:
+        def rank(number: int) -> tuple[bool, bool, bool, float]:
+            route, lag = routes[number], lags[number]
             arrivals = route.arrivals
             lacking = name is not None and needed is not None and not arrivals.has(name, needed)
             other = bookmark is None or not bookmark.generation or bookmark.generation != arrivals.generation
-            alike = arrivals.lag_seconds <= least + ALIKE_SECONDS
+            alike = lag <= least + ALIKE_SECONDS
             # Exponential variates with the weights as rates: each is the smallest as often as its weight says.
             drawn = random.expovariate(route.weight) if route.weight else math.inf
-            return lacking or route.breaker.state == "open", other, not alike, drawn if alike else arrivals.lag_seconds
+            return lacking or route.breaker.state == "open", other, not alike, drawn if alike else lag
 
-        return sorted(routes, key=rank)
+        return [routes[number] for number in sorted(range(len(routes)), key=rank)]
 
     async def _ask(
         self, route: Route, call: ReadCall, wanted: Wanted, bookmark: Bookmark | None, deadline: float

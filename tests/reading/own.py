@@ -43,12 +43,13 @@ ASKED: dict[str, Any] = {}
 
 
 class HeldThreads(InlineThreads):
-    """Jobs begin when the test lets them."""
+    """Jobs begin when the test lets them; `begun` has the names of all that did."""
 
     def __init__(self) -> None:
         self.free = trio.Event()
         self.free.set()
         self.waiting: list[str] = []
+        self.begun: list[str] = []
 
     async def run(self, job: Any, *args: object) -> Any:
         name = getattr(job, "__name__", "")
@@ -56,6 +57,7 @@ class HeldThreads(InlineThreads):
         with trio.CancelScope(shield=True):
             await self.free.wait()
         self.waiting.remove(name)
+        self.begun.append(name)
         return await super().run(job, *args)
 
 

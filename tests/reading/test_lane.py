@@ -8,7 +8,6 @@ import apsw
 import pytest
 import trio
 
-from actors import InlineThreads
 from actors.lane import LANES_MAX
 from actors.threads import BRIEF_HOPS_MIN
 from durable_rooms import (
@@ -196,41 +195,27 @@ async def test_what_a_read_returns_or_raises_waits_until_it_is_durable(ask, in_t
 
 
 async def test_a_read_that_was_slow_goes_to_a_thread_the_next_time(autojump_clock):
-    jobs: list[str] = []
-
-    class Noting(InlineThreads):
-        async def run(self, job: Any, *args: object) -> Any:
-            jobs.append(getattr(job, "__name__", ""))
-            return await super().run(job, *args)
-
     async with open_test_runtime(Room) as runtime:
         room = runtime.room(Room, "general")
         await room.post("ann", "hello")
         await make_slow(runtime, room, "seen")
-        runtime.doors.threads = Noting()
+        runtime.doors.threads = threads = HeldThreads()
         for _ in range(BRIEF_HOPS_MIN):
             assert await room.seen() == ["hello"]
-        assert jobs.count("_from_file") == BRIEF_HOPS_MIN
+        assert threads.begun.count("_from_file") == BRIEF_HOPS_MIN
         await room.seen()
-        assert jobs.count("_from_file") == BRIEF_HOPS_MIN, "then it is tried on the loop again"
+        assert threads.begun.count("_from_file") == BRIEF_HOPS_MIN, "then it is tried on the loop again"
 
 
 async def test_a_read_that_was_slow_and_failed_goes_to_a_thread_the_next_time(autojump_clock):
-    jobs: list[str] = []
-
-    class Noting(InlineThreads):
-        async def run(self, job: Any, *args: object) -> Any:
-            jobs.append(getattr(job, "__name__", ""))
-            return await super().run(job, *args)
-
     async with open_test_runtime(Room) as runtime:
         room = runtime.room(Room, "general")
         await room.post("ann", "hello")
         await make_slow(runtime, room, "tells")
-        runtime.doors.threads = Noting()
+        runtime.doors.threads = threads = HeldThreads()
         with pytest.raises(Told, match="hello"):
             await room.tells()
-        assert "_from_file" in jobs
+        assert "_from_file" in threads.begun
 
 
 @pytest.mark.parametrize("rests", [False, True], ids=["in memory", "at rest"])
