@@ -167,7 +167,7 @@ class Router:
             alike = lag <= least + ALIKE_SECONDS
             # Exponential variates with the weights as rates: each is the smallest as often as its weight says.
             drawn = random.expovariate(route.weight) if route.weight else math.inf
-            return lacking or route.breaker.state == "open", other, not alike, drawn if alike else lag
+            return lacking, other, not alike, drawn if alike else lag  # of breakers nothing: only who is asked can be found well
 
         return [routes[number] for number in sorted(range(len(routes)), key=rank)]
 

@@ -109,6 +109,21 @@ async def test_reads_go_on_with_the_other_while_one_is_gone(near, far, autojump_
         assert len(await runtime.across({ChatRoom: "all"}, fresh="any").sql("SELECT * FROM ChatRoom_messages")) == 1
 
 
+async def test_a_replica_that_came_back_is_asked_again_though_the_other_answers_everything(near, far, autojump_clock):
+    async with open_test_runtime(ChatRoom, replicas=[near, far]) as runtime:
+        room = runtime.room(ChatRoom, "a")
+        await room.post("ann", "hello")
+        await runtime.replicated()
+        away = near.path.parent.with_name("elsewhere")
+        gone(near)
+        await sources(room, 50)
+        assert runtime.status().reads.replicas["near"].breaker == "open"
+        away.rename(near.path.parent)
+        await trio.sleep(20.0)
+        await runtime.replicated()
+        assert set(await sources(room, 100)) == {"near", "far"}
+
+
 async def test_a_write_that_one_replica_has_is_read_there_and_nobody_waits_for_the_other(near, far, autojump_clock):
     async with open_test_runtime(ChatRoom, replicas=[near, far]) as runtime:
         room = runtime.room(ChatRoom, "a")
