@@ -70,8 +70,9 @@ from actors.migration import Migration
 from actors.names import DataDir, RoomName
 from actors.read import Answer, Freshness, ReadCall, read
 from actors.room import Reply, Room
-from actors.runtime import Runtime, RuntimeStatus
+from actors.runtime import Runtime
 from actors.sql import SQL, Row, Rows, SQLValue
+from actors.status import RuntimeStatus
 from actors.threads import InlineThreads, Threads, WorkerThreads
 from actors.watchdog import Stall
 

@@ -8,28 +8,27 @@ void (SQLite rolled a turn back under its actor: it closes cleanly and the room 
 import logging
 from contextlib import AbstractAsyncContextManager
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 import apsw
 import trio
 
 from actors.actor import Actor
 from actors.doors import Doors
-from actors.envelope import Envelope
-from actors.errors import OutcomeUnknown, RoomLocked
+from actors.errors import OutcomeUnknown
 from actors.follower import Position
 from actors.gate import Gate, GateCommit
-from actors.limits import LOCK_POLL_SECONDS, Limits
+from actors.kv import KeyValue
+from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
-from actors.slices import Slices
+from actors.serving import Serving
 from actors.sql import SQL
 from actors.storage import Storage
 from actors.syncer import Syncer
 from actors.turn import Turns
 from actors.upkeep import Upkeep
-from actors.wakeup import Wakeup
 from actors.watchdog import Note
 
 logger = logging.getLogger("durable_rooms.actors")
@@ -73,21 +72,18 @@ class Activation:
         self._limits = limits
         self._syncer = syncer
         self._room = str(housing.name)
-        self._wakeup = Wakeup()
         self._told_seq = storage.transaction.seq
         self.durable = self.position  # the newest that a caller may have been told of
         self._on_its_way: list[tuple[int, Position]] = []  # commits that no round has certified yet, by their count
         self._stamp: tuple[int, tuple[int, int]] | None = None  # of the WAL, when we last looked for other programs' commits
-        self._paused = False  # the last part of a checkpoint: no turn and no slice meanwhile
         self.upkeep = Upkeep(self, self._room, limits, doors.threads, housing.checkpoints, housing.lock)
-        self._starting: Envelope | None = None
-        self._nursery: trio.Nursery | None = None
         self.sql: SQL = storage.transaction.sql
+        self.kv = KeyValue(storage.transaction, limits.row_bytes_max)
         self.now = doors.wall_clock
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
-        self._turns = Turns(self._actor, storage.transaction, limits, self, doors.stopwatch, note)
-        self._slices = Slices(self._turns, storage.transaction, self._wakeup.set)
+        turns = Turns(actor, storage.transaction, limits, self, doors.stopwatch, note)
+        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits)
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
     @property
@@ -99,15 +95,14 @@ class Activation:
         return self._doors.random
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
-        return self._slices.exclusive()
+        return self._serving.exclusive()
 
     # -- what others tell it --------------------------------------------------------------------------------------------
     def wake(self) -> None:
-        self._wakeup.set()
+        self._serving.wake()
 
     def pause(self, paused: bool) -> None:
-        self._paused = paused
-        self._slices.pause(paused)
+        self._serving.pause(paused)
 
     async def round_returned(self) -> None:
         await self._syncer.returned(self)
@@ -120,7 +115,7 @@ class Activation:
         """Begin no more calls, and hibernate as soon as it is quiet; `hurried`: as cheaply as may be."""
         self.leaving = True
         self.hurried = hurried
-        self._wakeup.set()
+        self.wake()
 
     def look_outside(self) -> bool:
         """Whether another program has committed while nobody called; then it is made durable and followers are told (rule 34).
@@ -150,25 +145,17 @@ class Activation:
 
     def cancel_handlers(self) -> None:
         """The runtime's stop has waited long enough for async handlers."""
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        self._serving.cancel_handlers()
 
     @property
     def handlers_under_way(self) -> int:
         """Async handlers that have begun, or are about to."""
-        return len(self._slices.running) + (self._starting is not None)
+        return self._serving.handlers_under_way
 
     @property
     def quiet(self) -> bool:
         """May leave memory (rule 5): nothing queued, running, held, in a round, or being read."""
-        return (
-            self.gate.clear
-            and not self._slices.running
-            and not self.in_round
-            and not self.upkeep.busy
-            and not self.pins
-            and self._starting is None
-        )
+        return self.gate.clear and not self.handlers_under_way and not self.in_round and not self.upkeep.busy and not self.pins
 
     @property
     def idle(self) -> bool:
@@ -178,7 +165,7 @@ class Activation:
     @property
     def may_go(self) -> bool:
         """Busy, but only with calls that end within a turn: another room may have its place for a while."""
-        return not self.leaving and not self._slices.running and self._starting is None
+        return not self.leaving and not self.handlers_under_way
 
     @property
     def position(self) -> Position:
@@ -218,7 +205,7 @@ class Activation:
     def turn_void(self) -> None:
         self.void = True
         self.cancel_handlers()  # one may wait for a call, and no call runs here any more
-        self._wakeup.set()
+        self.wake()
 
     # -- the syncer's target ---------------------------------------------------------------------------------------------
     def certified(self, count: int) -> None:
@@ -238,8 +225,8 @@ class Activation:
         self.gate.certify(count)
         if self.gate.clear:
             self._housing.rested()
-            if self.leaving or self.void or self._nursery is None:
-                self._wakeup.set()
+            if self.leaving or self.void or not self._serving.begun:
+                self.wake()
 
     def sync_failed(self, error: OSError) -> None:
         # The kernel may have dropped the pages that it could not write: what read as damage is judged again by the next opening.
@@ -262,7 +249,7 @@ class Activation:
         unknown.__cause__ = error
         self.gate.break_(unknown)
         self.cancel_handlers()
-        self._wakeup.set()
+        self.wake()
         if self.damage is None:
             self._housing.broke(error)
 
@@ -273,17 +260,15 @@ class Activation:
         if self.storage.needs_round:
             self.storage.needs_round = False
             self.committed(wrote=True)
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                await self._serve(nursery)
-        finally:
-            self._nursery = None
-            if self._starting is not None:  # cancelled before its first slice
-                self._starting.refuse(self._cut_short())
-                self._starting = None
-        while not (self.broken or self.quiet):
-            await self._wakeup.wait()
+        await self._serving.run()
+
+    def turned(self, nursery: trio.Nursery) -> None:
+        """A turn has run."""
+        self._housing.used()
+        self.upkeep.look(nursery, self.position.seq)
+
+    def rested(self) -> None:
+        self._housing.rested()
 
     def end(self) -> None:
         """Nobody needs it any more: cut its circles, so that it is freed at once.
@@ -292,86 +277,6 @@ class Activation:
         loop stands still: 200 ms with 3,400 open rooms, every few seconds where rooms come and go.
         """
         del self._actor._surroundings  # pyright: ignore[reportPrivateUsage] - the hand that put it in
-        del self._actor, self._turns, self._slices, self.upkeep
+        self._serving.end()
+        del self._actor, self._serving, self.upkeep
         self.storage.transaction.end()
-
-    async def _serve(self, nursery: trio.Nursery) -> None:
-        mailbox = self._housing.mailbox
-        while not self.broken:
-            if len(mailbox) and not (self.void or self.leaving) and self._may_turn():
-                await self._turn(nursery)
-                if len(mailbox):
-                    await trio.lowlevel.checkpoint()  # one hot room must not starve the others
-                continue
-            if (self.leaving or self.void) and self.quiet:
-                if self.leaving and self.look_outside():
-                    continue
-                return
-            if self.quiet:
-                self._housing.rested()
-            await self._wakeup.wait()
-
-    def _may_turn(self) -> bool:
-        return self._starting is None and not self._slices.excludes_others and not self._paused
-
-    async def _turn(self, nursery: trio.Nursery) -> None:
-        settled, next_async, locked = self._turns.run(self._housing.mailbox)
-        position = self.position
-        for envelope in settled:
-            envelope.position = position
-        self.gate.hold(settled)
-        self._housing.used()
-        if next_async is not None:
-            self._starting = next_async
-            nursery.start_soon(self._run_async, next_async)
-        self.upkeep.look(nursery, position.seq)
-        if locked:
-            await self._wait_for_lock()
-
-    async def _run_async(self, envelope: Envelope) -> None:
-        call = self._begin_async(envelope)
-        try:
-            await self._slices.run(envelope, call)
-        except trio.Cancelled:
-            envelope.error = self._cut_short()
-            raise
-        except BaseExceptionGroup as group:  # the same, and what its child tasks raised meanwhile: nobody else's matter
-            envelope.error = self._cut_short()
-            rest = group.split((trio.Cancelled, Exception))[1]
-            if rest is not None:
-                raise rest from None
-        finally:
-            self.gate.hold((envelope,))
-            self._wakeup.set()
-
-    async def _begin_async(self, envelope: Envelope) -> Any:
-        """The handler's coroutine; the first line of its first slice lets the next turn begin, in the order of the mailbox."""
-        self._starting = None
-        self._wakeup.set()
-        return await envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs)
-
-    def _cut_short(self) -> OutcomeUnknown:
-        return self.gate.broken or OutcomeUnknown(
-            f"{self._room}: an async handler was cut short (the runtime stops, or a turn of the room was void); slices before "
-            "that are committed. "
-            "Read before you repeat the call.",
-            room=self._room,
-        )
-
-    async def _wait_for_lock(self) -> None:
-        """Another program holds the write lock: wait a little for it, never with the loop."""
-        with trio.move_on_after(self._limits.lock_seconds_max):
-            while self.sound:
-                if self._turns.try_begin():
-                    self._turns.commit([])
-                    return
-                await trio.sleep(LOCK_POLL_SECONDS)
-            return
-        error = RoomLocked(
-            f"{self._room}: another program has held the write lock of its file for lock_seconds_max = "
-            f"{self._limits.lock_seconds_max:g} s. "
-            "Nothing ran; try again.",
-            room=self._room,
-        )
-        for envelope in self._housing.mailbox.empty():
-            envelope.refuse(error)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from actors import fulltext
 from actors.errors import StatementRefused
+from actors.kv import KeyValue
 from actors.migration import Migration
 from actors.sql import SQL
 
@@ -23,6 +24,8 @@ class Surroundings(Protocol):
     def room_id(self) -> str: ...
     @property
     def random(self) -> Random: ...
+    @property
+    def kv(self) -> KeyValue: ...
     def now(self) -> float: ...
     def exclusive(self) -> AbstractAsyncContextManager[None]: ...
 
@@ -72,6 +75,11 @@ class Actor:
             return self._surroundings.sql
         except AttributeError:
             return self._here().sql
+
+    @property
+    def kv(self) -> KeyValue:
+        """Small values by key, in the room's own transaction: `self.kv.set("topic", "tea")`, `self.kv.get("topic")`."""
+        return self._here().kv
 
     @property
     def random(self) -> Random:

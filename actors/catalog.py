@@ -26,6 +26,7 @@ from actors.limits import ROOM_ID_BYTES_MAX
 from actors.names import RoomName, room_file
 from actors.rehome import wal_of
 from actors.sql import SQLValue, internal, internal_many
+from actors.sqltext import end_of
 from actors.storage import checkpoint, set_pragmas
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS rooms (
@@ -128,7 +129,7 @@ class Catalog:
     def page(self, actor: str, *, prefix: str = "", after: str = "", limit: int = PAGE_ROOMS_MAX) -> list[Entry]:
         """Rooms of one class in the order of their ids (by bytes of UTF-8), from the first behind `after`; 2 µs a room."""
         query = f"SELECT {_COLUMNS} FROM rooms WHERE actor = ? AND id > ? AND id >= ? AND id < ? ORDER BY id LIMIT ?"  # noqa: S608 - constant
-        rows = internal(self._connection, query, (actor, after, prefix, _end_of(prefix), limit))
+        rows = internal(self._connection, query, (actor, after, prefix, end_of(prefix, ROOM_ID_BYTES_MAX), limit))
         entries = [_entry(*row) for row in rows]
         return [self._waiting.get(entry.name, entry) for entry in entries if entry.name not in self._forgotten]
 
@@ -278,8 +279,3 @@ def _row(entry: Entry) -> tuple[SQLValue, ...]:
 
 def _entry(actor: str, id: str, active: int, proven: int, epoch: int, seq: int, *rest: SQLValue) -> Entry:
     return Entry(RoomName(actor, id), bool(active), bool(proven), Position(epoch, seq), *rest)  # pyright: ignore[reportArgumentType]
-
-
-def _end_of(prefix: str) -> str:
-    """A text behind every id that begins with `prefix`: longer than any id, of the last character there is."""
-    return prefix + "\U0010ffff" * (ROOM_ID_BYTES_MAX // 4 + 1)

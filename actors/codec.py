@@ -46,6 +46,12 @@ def by_value(value: Any) -> tuple[Any, int]:
     Raises:
       ValueError: it cannot cross; the message says what is wrong with it.
     """
+    value, packed = by_value_and_bytes(value)
+    return value, len(packed)
+
+
+def by_value_and_bytes(value: Any) -> tuple[Any, bytes]:
+    """As `by_value`, with the msgpack itself: to be kept, and read again by `unpacked`."""
     if type(value) is Rows:
         value = value.dicts()
     try:
@@ -54,9 +60,14 @@ def by_value(value: Any) -> tuple[Any, int]:
         except (TypeError, ValueError, OverflowError):
             _packer.reset()
             packed = _msgpack.packb(value, default=_default, datetime=True)  # rows inside of it, or the reason why not
-        return _unpack(packed, timestamp=3, strict_map_key=False), len(packed)
+        return unpacked(packed), packed
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(_what_is_wrong(error)) from error
+
+
+def unpacked(packed: bytes) -> Any:
+    """What `by_value_and_bytes` has packed."""
+    return _unpack(packed, timestamp=3, strict_map_key=False)
 
 
 def _what_is_wrong(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """One call on its way: the request, whether it has begun, and the caller who waits."""
 
+import math
 from copy import copy
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -11,15 +12,41 @@ from actors.follower import Position
 from actors.handlers import Handler
 from actors.limits import Limits
 from actors.names import RoomName
+from actors.transaction import Transaction
 
 NOWHERE = Position(0, 0)
+
+
+class Once(Protocol):
+    """Makes a call run once, by what it keeps in the room's own transaction: a key, the number of a tell, an alarm."""
+
+    def answered(self, transaction: Transaction) -> tuple[Any] | None:
+        """Inside the call, before its handler: the reply, if it has run already. Raises CallRefused."""
+        ...
+
+    def ran(self, transaction: Transaction, value: Any) -> None:
+        """Inside the call, after its handler, with what it returned by value; undone if the call fails after all."""
+        ...
 
 
 class Envelope:
     """States: waiting (not begun), begun, settled. A caller that is cancelled lets go of it: not begun, it never runs;
     begun, it completes and its reply is dropped."""
 
-    __slots__ = ("_task", "abandoned", "args", "begun", "error", "handler", "kwargs", "position", "size", "value")
+    __slots__ = (
+        "_task",
+        "abandoned",
+        "args",
+        "begun",
+        "deadline",
+        "error",
+        "handler",
+        "kwargs",
+        "once",
+        "position",
+        "size",
+        "value",
+    )
 
     def __init__(self, handler: Handler, args: list[Any], kwargs: dict[str, Any], size: int) -> None:
         self.handler = handler
@@ -27,6 +54,8 @@ class Envelope:
         self.kwargs = kwargs
         self.size = size  # bytes of msgpack
         self.begun = False
+        self.once: Once | None = None
+        self.deadline = math.inf  # trio time, after which it must not run and what it does is rolled back
         self.abandoned = False
         self.error: BaseException | None = None  # what the call raised
         self.value: Any = None  # what it returned, already by value

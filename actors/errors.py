@@ -55,6 +55,7 @@ class RoomsError(Exception):
     def __init__(self, message: str, *, room: str = "", ran: Ran | None = None) -> None:
         super().__init__(message)
         self.room = room
+        self.method = ""
         if ran is not None:
             self.ran = ran
 

@@ -1,7 +1,9 @@
 """What of a class can be called from outside: its handlers, with their signatures."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -10,10 +12,36 @@ from actors.errors import BadArguments, UnknownMethod
 FRESH = "durable_rooms_fresh"  # on a method that `@read` marked: a tuple of the freshness that it asks for, or of None
 
 
+MANNER = "durable_rooms_manner"  # on a method that `@command` marked
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a command is run: on the loop or in a worker thread, and for how many seconds at most."""
+
+    offload: bool = False
+    timeout: float = math.inf
+
+
+PLAIN = Manner()
+
+
 class Handler:
     """One public method of an actor class. `is_read`: marked with @read; `fresh` is what it asks for there."""
 
-    __slots__ = ("_max", "_min", "_signature", "_simple", "fresh", "function", "is_async", "is_read", "name", "uses_sql")
+    __slots__ = (
+        "_max",
+        "_min",
+        "_signature",
+        "_simple",
+        "fresh",
+        "function",
+        "is_async",
+        "is_read",
+        "manner",
+        "name",
+        "uses_sql",
+    )
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
@@ -21,6 +49,7 @@ class Handler:
         self.is_async = inspect.iscoroutinefunction(function)
         marked: tuple[Any] | None = getattr(function, FRESH, None)
         self.is_read = marked is not None
+        self.manner: Manner = getattr(function, MANNER, PLAIN)
         self.fresh: Any = marked[0] if marked else None  # a read.Freshness or None
         # Learnt from the first call and presumed before it: a turn with such a call begins its transaction first (see Turns).
         self.uses_sql: bool | None = None

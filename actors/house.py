@@ -11,6 +11,7 @@ import apsw
 import trio
 
 from actors.actor import Actor
+from actors.actor_class import ActorClass, actor_classes
 from actors.catalog import Catalog
 from actors.disk import Disk
 from actors.doors import Doors
@@ -20,8 +21,7 @@ from actors.limits import Limits
 from actors.names import DataDir
 from actors.owner import Ownership
 from actors.rebuild import rebuild
-from actors.room_file import ActorClass
-from actors.runtime import Runtime, actor_classes
+from actors.runtime import Runtime
 
 R = TypeVar("R", bound=Runtime)
 

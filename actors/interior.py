@@ -12,7 +12,7 @@ from actors.sql import internal
 from actors.transaction import Transaction
 
 APPLICATION_ID = 0x64726F6D  # "drom", in the header of every room's file
-FORMAT = 1  # of the internal tables
+FORMAT = 2  # of the internal tables; a room has 1 until it gets the first table of `annex`, which an older version would not heed
 
 _ROOM_SCHEMA = (
     "CREATE TABLE _room (one INTEGER PRIMARY KEY CHECK (one = 1), actor TEXT NOT NULL, id TEXT NOT NULL, format INTEGER NOT NULL)"
@@ -32,7 +32,7 @@ def make_internal_tables(connection: apsw.Connection) -> None:
 def name_room(connection: apsw.Connection, name: RoomName, now: float) -> None:
     """Make a file with the internal tables, and perhaps migrated before, the file of this room."""
     internal(connection, "BEGIN IMMEDIATE")
-    internal(connection, "INSERT INTO _room (one, actor, id, format) VALUES (1, ?, ?, ?)", (*name, FORMAT))
+    internal(connection, "INSERT INTO _room (one, actor, id, format) VALUES (1, ?, ?, ?)", (*name, 1))
     internal(connection, "UPDATE _migrations SET applied_at = ?", (now,))
     internal(connection, "COMMIT")
 

@@ -8,6 +8,7 @@ MIB = 1024 * KIB
 
 LOCK_POLL_SECONDS = 0.005  # how often to look again while another program holds a room's write lock; the loop never waits for it
 ROOM_ID_BYTES_MAX = 1024  # UTF-8; an id is a key in the catalog, the replica and logs, not a document
+KEY_BYTES_MAX = 1024  # UTF-8, of kv, of an alarm's name, of an idempotency key: as a room id's
 STATEMENT_BYTES_MAX = 100_000  # UTF-8, of one statement's text: parsing takes 1 ms; a longer one has values built into it
 LIKE_PATTERN_BYTES_MAX = 250  # one LIKE is one step of SQLite, which no deadline interrupts: at worst 0.25 s a MiB of text
 

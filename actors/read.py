@@ -17,6 +17,7 @@ from actors.envelope import cannot_cross, result_too_large
 from actors.errors import StatementRefused
 from actors.follower import Position
 from actors.handlers import FRESH, Handler
+from actors.kv import KeyValue
 from actors.names import RoomName
 from actors.sql import SQL
 
@@ -77,6 +78,10 @@ class Surroundings:
     @property
     def random(self) -> Random:
         raise StatementRefused("a @read may not use chance (self.random, self.new_id): it may be run again, here or elsewhere")
+
+    @property
+    def kv(self) -> KeyValue:
+        raise StatementRefused("a @read may not use self.kv: a replica has none, because it never leaves the room; use a table")
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
         raise StatementRefused("a @read may not use self.exclusive(): it runs alone, and never waits")

@@ -9,15 +9,12 @@ from typing import Protocol
 import apsw
 import trio
 
-from actors.actor import Actor
+from actors.actor_class import ActorClass
 from actors.catalog import Catalog, Entry
 from actors.doors import Doors
 from actors.errors import NoDescriptors, RoomLocked, RoomQuarantined, RoomUnfit, StorageFull
 from actors.follower import Position
-from actors.fulltext import declared
-from actors.handlers import Handlers
 from actors.limits import LOCK_POLL_SECONDS, Limits
-from actors.migration import Migration
 from actors.names import DataDir, RoomName, room_file
 from actors.opening import RoomPlan, open_room
 from actors.quarantine import Damaged, finish_move, is_damage, put_into_quarantine, refusal
@@ -33,16 +30,6 @@ logger = logging.getLogger("durable_rooms.actors")
 
 DESCRIPTORS_POLL_SECONDS = 0.05  # until a room that found no descriptor is tried again: others need as long to close
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class ActorClass:
-    """One actor class as the runtime uses it."""
-
-    def __init__(self, actor: type[Actor], handlers: Handlers, migrations: tuple[Migration, ...]) -> None:
-        self.actor = actor
-        self.handlers = handlers
-        self.migrations = migrations
-        self.fulltext = declared(actor.__name__, actor.fulltext)
 
 
 class Records(Protocol):

@@ -2,15 +2,15 @@
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
 
 from actors.activation import Activation
-from actors.actor import STUB_NAMES, Actor, handler_names_reserved
+from actors.actor import Actor
+from actors.actor_class import ActorClass
 from actors.backoff import Backoff
 from actors.catalog import PAGE_ROOMS_MAX, Catalog
 from actors.doors import Doors
@@ -22,21 +22,20 @@ from actors.lane import Lane
 from actors.limits import Limits
 from actors.listing import RoomInfo, info, listed
 from actors.memory import Memory
-from actors.migration import as_migrations
 from actors.names import DataDir, RoomName, room_name
 from actors.read import Answer, ReadCall
 from actors.residents import Residents
 from actors.room import Room, Terms, Witness, closed
-from actors.room_file import ActorClass
 from actors.schemas import Schemas
 from actors.seat import Seat
 from actors.source import RoomSource
 from actors.space import Space
+from actors.status import Left, RuntimeStatus
 from actors.syncer import Syncer
 from actors.template import Templates
 from actors.tidying import Tidying
 from actors.under_way import UnderWay
-from actors.watchdog import Stall, Watchdog
+from actors.watchdog import Watchdog
 
 A = TypeVar("A", bound=Actor)
 
@@ -44,32 +43,6 @@ CHECKPOINTS_MAX = 2  # rooms at once, at 2 to 5 ms each; with 16 the loop's own 
 BROKEN_WINDOW_SECONDS = 60.0  # see Limits.broken_rooms_max
 
 logger = logging.getLogger("durable_rooms.actors")
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeStatus:
-    """Counters of one runtime, at one moment."""
-
-    rooms_open: int
-    rounds: int  # syncs that have returned since the start
-    commits: int  # of rooms, that these have made durable; calls that wait for one room share one
-    calls_waiting: int  # in the mailboxes of all rooms, now
-    calls_waiting_most: int  # in the fullest of them; `mailbox_calls_max` refuses more
-    rooms_broken: int  # by failed syncs, since the start
-    stalls: int  # so often the loop stood still for blocked_seconds_warn
-    last_stall: Stall | None  # who did it, for how long, and the stack
-    wals_pinned: int  # rooms whose WAL a reader keeps over wal_bytes_alert
-    full: bool  # too little free space: statements that add data are refused until it returns
-    free_bytes: int  # of the data directory's file system, a second ago at most
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What a stop has left undone."""
-
-    seconds: float  # how long it took
-    refused: int  # calls that came during the stop, or still waited at its bound: nothing of them ran
-    unknown: int  # async handlers that were cut short between two slices
 
 
 class Runtime:
@@ -374,19 +347,3 @@ class Runtime:
         for seat in list(self._seats.values()):
             await seat.until_quiet()
         await self._reads.until_none()
-
-
-def actor_classes(actors: Sequence[type[Actor]]) -> dict[str, ActorClass]:
-    classes: dict[str, ActorClass] = {}
-    reserved = handler_names_reserved() | STUB_NAMES
-    for actor in actors:
-        if not (isinstance(actor, type) and issubclass(actor, Actor)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{actor!r} is not a subclass of Actor")
-        if actor.__name__ in classes:
-            raise ValueError(
-                f"two actor classes are named {actor.__name__}; the name identifies their rooms on disk, so rename one"
-            )
-        classes[actor.__name__] = ActorClass(actor, Handlers(actor, reserved), as_migrations(actor.migrations))
-    if not classes:
-        raise ValueError("open_runtime needs at least one actor class")
-    return classes

@@ -7,13 +7,14 @@ from hashlib import blake2b
 import apsw
 
 from actors import fulltext as text
+from actors.annex import TABLES
 from actors.errors import StatementRefused
 from actors.follower import Column, Index, Schema, Table
 from actors.sql import internal
 from actors.sqltext import index_body, quoted
 from actors.words import PREFIX
 
-_INTERNAL_TABLES = frozenset({"_room", "_migrations", "_outbox", "_timeline", "_tables"})
+_INTERNAL_TABLES = frozenset({"_room", "_migrations", "_outbox", "_timeline", "_tables"}) | TABLES.keys()
 _RESERVED_COLUMNS = ("room_id", "_room")  # the replica's own names for the room
 
 
@@ -25,6 +26,7 @@ class RoomSchema:
     has_foreign_keys: bool
     generated: frozenset[tuple[str, str]]  # (table, column): computed by SQLite, shipped as values
     fulltext: Mapping[str, text.Index]  # by table, of local ones, too
+    annexes: frozenset[str] = frozenset()  # which of the runtime's optional tables are there
 
     def computes_more_than(self, before: "RoomSchema") -> bool:
         """Whether a table that was there has a new generated column: its old rows changed, and no trigger saw it."""
@@ -43,7 +45,13 @@ def read_schema(connection: apsw.Connection, local: frozenset[str]) -> RoomSchem
     tables = tuple(_read_table(connection, name) for name in names if name not in local)
     tables = tuple(replace(t, fulltext=indexes[t.name].columns) if t.name in indexes else t for t in tables)
     foreign = any(internal(connection, f"PRAGMA foreign_key_list({quoted(name)})") for name in names)
-    return RoomSchema(Schema(tables, digest(tables)), foreign, frozenset(_generated(connection, tables)), indexes)
+    generated = frozenset(_generated(connection, tables))
+    return RoomSchema(Schema(tables, digest(tables)), foreign, generated, indexes, _annexes(connection))
+
+
+def _annexes(connection: apsw.Connection) -> frozenset[str]:
+    names = internal(connection, "SELECT name FROM sqlite_schema WHERE type = 'table'")
+    return frozenset(name for (name,) in names) & TABLES.keys()
 
 
 def digest(tables: Sequence[Table], *, searched: bool = True) -> str:

@@ -13,6 +13,7 @@ import trio
 
 from actors.activation import Activation
 from actors.actor import Actor
+from actors.actor_class import ActorClass
 from actors.backoff import Backoff
 from actors.envelope import Envelope
 from actors.errors import ActorFailed, RoomsError, RuntimeClosed
@@ -20,7 +21,7 @@ from actors.follower import Follower, Position, Source
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
-from actors.room_file import ActorClass, Records, RoomFile
+from actors.room_file import Records, RoomFile
 from actors.storage import Storage
 from actors.wakeup import Wakeup
 from actors.watchdog import Watchdog
@@ -143,6 +144,7 @@ class Seat:
             activation = await self._serve(actor, storage)
             while activation.void and not (activation.broken or activation.damage or activation.leaving):
                 # The turn was rolled back under the actor. A new one begins on the same file: on a full disk it may not close.
+                storage.transaction.renew()
                 try:
                     actor = self.actor_class.actor()
                 except Exception:

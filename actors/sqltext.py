@@ -75,3 +75,8 @@ def index_body(create_index: str) -> str:
 def quoted(name: str) -> str:
     """An identifier in double quotes."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def end_of(prefix: str, bytes_max: int) -> str:
+    """A text behind every one of at most so many bytes that begins with `prefix`: longer, and of the last character there is."""
+    return prefix + "\U0010ffff" * (bytes_max // 4 + 1)

@@ -20,7 +20,7 @@ from actors.quarantine import is_damage
 from actors.schema import RoomSchema, refuse_names
 from actors.schemas import Schemas
 from actors.space import Fullness, Roomy
-from actors.sql import HANDLER, INTERNAL, SQL, Rows, internal
+from actors.sql import HANDLER, INTERNAL, SQL, Rows, SQLValue, internal
 
 FRAME_BYTES = 4_096 + 24  # of a WAL: a page and its header
 _TRIM_STEP = 256  # entries; trimming costs 2 µs a turn plus 0.3 µs an entry, so it is done in steps
@@ -80,6 +80,10 @@ class Transaction:
         self.statement_seconds_max = seconds
         Deadline(self, stopwatch).install()
 
+    def renew(self) -> None:
+        """A turn was void: what it did to the schema is undone, and what is known of it is read again."""
+        self.known = self._schemas.of(self.connection, self._local)
+
     def end(self) -> None:
         """Its connection is closed for good: cut its circle."""
         del self.sql, self._execute
@@ -87,6 +91,11 @@ class Transaction:
     @property
     def schema(self) -> RoomSchema:
         return self.known.schema
+
+    @property
+    def annexes(self) -> frozenset[str]:
+        """Which of the runtime's optional tables the room has."""
+        return self.known.schema.annexes
 
     @property
     def epoch(self) -> int:
@@ -312,6 +321,27 @@ class Transaction:
             indexes = fulltext.installed(self.connection)
             self.guard.handler_runs = True
         return fulltext.search(self.connection, indexes, self.room, table, words, limit)
+
+    def own(self, query: str, values: tuple[SQLValue, ...]) -> list[tuple[Any, ...]]:
+        """A statement of the runtime's own inside the running call, kept or undone with it (see annex)."""
+        self.guard.handler_runs = False
+        self.statement_began = None
+        try:
+            return internal(self.connection, query, values)
+        except apsw.Error as error:
+            self.look_for_rollback(error)
+            raise
+        finally:
+            self.guard.handler_runs = self.entered
+
+    def annexed(self) -> None:
+        """The running call has made a table of the runtime's own; undone with it."""
+        self.guard.schema_touched = True
+        self.guard.handler_runs = False
+        try:
+            self.known = self._schemas.of(self.connection, self._local)
+        finally:
+            self.guard.handler_runs = True
 
     def refusal(self) -> str | None:
         refusal, self.guard.refusal = self.guard.refusal, None

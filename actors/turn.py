@@ -105,8 +105,13 @@ class Turns:
         transaction = self._transaction
         transaction.call_begins()
         try:
-            value = envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs)
-            self.keep(envelope, value)
+            once = envelope.once
+            answer = once.answered(transaction) if once is not None else None
+            if answer is None:
+                self.keep(envelope, envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs))
+            else:
+                envelope.value = answer[0]
+                transaction.call_ends()
         except Exception as error:
             envelope.error = error
             return self.undo(error, settled, envelope)
@@ -136,6 +141,8 @@ class Turns:
         if size > self._limits.result_bytes_max:
             bytes_max = self._limits.result_bytes_max
             raise result_too_large(self._room, handler, size, bytes_max, "The call was rolled back", "rolled back")
+        if envelope.once is not None:
+            envelope.once.ran(transaction, envelope.value)
         if transaction.entered:
             handler.uses_sql = True
         elif handler.uses_sql is None:

@@ -15,7 +15,7 @@ import apsw
 import trio
 
 from actors import Disk, Limits, ReadCall, RoomName
-from actors.runtime import actor_classes
+from actors.actor_class import actor_classes
 from benchmarks import bare_sqlite, workload
 from benchmarks.callers import closed_loop, open_loop
 from benchmarks.harness import Bench, Measured, beside, middle, p50_p99_ms, percentile

@@ -15,16 +15,17 @@ import apsw
 import trio
 
 from actors import SQL, Actor, Disk, Doors, InlineThreads, Limits, Rows, SQLValue
+from actors.actor_class import actor_classes
 from actors.envelope import Envelope, seal
 from actors.guard import Guard
 from actors.handlers import Handler, Handlers
 from actors.interior import make_internal_tables, migrate, name_room
+from actors.kv import KeyValue
 from actors.mailbox import Mailbox
 from actors.migration import as_migrations
 from actors.names import RoomName, room_name
 from actors.read import ReadCall
 from actors.read_scope import shown
-from actors.runtime import actor_classes
 from actors.schemas import Schemas
 from actors.sql import internal
 from actors.transaction import Transaction
@@ -88,6 +89,7 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
 class _BareSurroundings:
     def __init__(self, transaction: Transaction, name: RoomName, now: Callable[[], float], random: Random) -> None:
         self.sql: SQL = transaction.sql
+        self.kv = KeyValue(transaction, Limits().row_bytes_max)
         self.room_id = name.id
         self.random = random
         self._now = now

@@ -8,8 +8,8 @@ from importlib import import_module
 from types import ModuleType
 
 from actors import Actor
+from actors.actor_class import actor_classes
 from actors.migration import as_migrations
-from actors.runtime import actor_classes
 
 GUARD = 'the program must start only under `if __name__ == "__main__":`'
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from actors import Disk
-from actors.runtime import RuntimeStatus
+from actors.status import RuntimeStatus
 from durable_rooms import Actor, DiskFailed, Status
 from durable_rooms.inspect import ground, overview
 from durable_rooms.status_file import HEARTBEAT_SECONDS, STATUS_FILE, plain

@@ -1,0 +1,34 @@
+"""`@command(…)`: how a handler is to be run, where it is not as any other. Plain methods need no mark."""
+
+import math
+from collections.abc import Callable
+from inspect import iscoroutinefunction, isfunction
+from typing import ParamSpec, TypeVar
+
+from actors.handlers import MANNER, Manner
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def command(*, offload: bool = False, timeout: float | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Options of a command.
+
+    Args:
+      offload: run it in a worker thread, still one at a time in its room: slow SQL of this room then does not hold up others.
+      timeout: seconds from its beginning, after which it is interrupted where it runs SQL, and what it wrote is rolled back.
+    """
+    if timeout is not None and not (type(timeout) in (int, float) and math.isfinite(timeout) and timeout > 0):
+        raise ValueError(f"a timeout is seconds greater than zero, not {timeout!r}")
+
+    def mark(method: Callable[P, R]) -> Callable[P, R]:
+        if not isfunction(method):
+            raise TypeError(f"@command marks a method, and {method!r} is none")
+        if offload and iscoroutinefunction(method):
+            raise TypeError(
+                f"{method.__name__}: offload=True runs a plain `def` method in a thread; an async one waits by itself"
+            )
+        vars(method)[MANNER] = Manner(offload, math.inf if timeout is None else float(timeout))
+        return method
+
+    return mark
