@@ -33,7 +33,17 @@ from actors.storage import beside
 from actors.threads import Brevity
 
 LANES_MAX = 4  # files of rooms at rest that are read at once: an outage of the replica must not open 50,000
-UNREADABLE = (OSError, apsw.CorruptError, apsw.NotADBError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.LockedError)
+UNREADABLE = (
+    OSError,
+    apsw.BusyError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.IOError,
+    apsw.LockedError,
+    apsw.NotADBError,
+    apsw.PermissionsError,
+    apsw.ReadOnlyError,
+)
 
 
 class Seats(Protocol):

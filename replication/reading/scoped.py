@@ -39,7 +39,9 @@ FILE_ERRORS = (
     apsw.IOError,
     apsw.LockedError,
     apsw.NotADBError,
+    apsw.PermissionsError,
     apsw.ProtocolError,
+    apsw.ReadOnlyError,  # it must be put right first, and a reader may not: a journal beside it, a WAL without an index
 )
 """What SQLite says of the replica's file, and not of the statement."""
 

@@ -147,6 +147,25 @@ async def test_a_deleted_replica_is_read_again_when_it_is_there_again(autojump_c
         assert (reply.value, reply.source) == (["one", "two"], "replica")
 
 
+async def test_a_replica_that_only_a_writer_could_put_right_is_trouble_of_its_file(autojump_clock, tmp_path):
+    """A rollback journal beside it: SQLite wants to write before a reader may see anything, and a reader may not."""
+    other = apsw.Connection(str(tmp_path / "other.db"))
+    for statement in ("PRAGMA cache_size = 1", "CREATE TABLE t (x)", "INSERT INTO t VALUES (zeroblob(100000))", "BEGIN"):
+        other.execute(statement).fetchall()
+    other.execute("UPDATE t SET x = randomblob(100000)").fetchall()
+    hot = (tmp_path / "other.db-journal").read_bytes()
+    other.close()
+    async with reading() as runtime:
+        room = runtime.room(ChatRoom, "general")
+        await room.post("ann", "one")
+        await runtime.replicated()
+        journal = runtime.path / "replica.db-journal"
+        journal.write_bytes(hot)
+        reply = await room.ask(ChatRoom.bodies)
+        assert (reply.value, reply.source) == (["one"], "room")
+        journal.unlink()
+
+
 async def test_the_runtime_says_how_many_reads_went_where(autojump_clock):
     async with reading() as runtime:
         room = runtime.room(ChatRoom, "general")
