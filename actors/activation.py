@@ -14,6 +14,8 @@ import apsw
 import trio
 
 from actors.actor import Actor
+from actors.annex import TELLS
+from actors.courier import Courier
 from actors.doors import Doors
 from actors.errors import OutcomeUnknown
 from actors.follower import Position
@@ -24,9 +26,10 @@ from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
 from actors.serving import Serving
-from actors.sql import SQL
+from actors.sql import SQL, internal
 from actors.storage import Storage
 from actors.syncer import Syncer
+from actors.tells import Address, Tells
 from actors.turn import Turns
 from actors.upkeep import Upkeep
 from actors.watchdog import Note
@@ -39,6 +42,8 @@ class Housing(Protocol):
 
     name: RoomName
     mailbox: Mailbox
+    courier: Courier
+    address: Address
     checkpoints: trio.Semaphore  # so many rooms are checkpointed at once
     lock: trio.Lock  # checkpoint, close, re-home and read lane exclude each other (rule 14)
 
@@ -79,6 +84,7 @@ class Activation:
         self.upkeep = Upkeep(self, self._room, limits, doors.threads, housing.checkpoints, housing.lock)
         self.sql: SQL = storage.transaction.sql
         self.kv = KeyValue(storage.transaction, limits.row_bytes_max)
+        self.tells = Tells(storage.transaction, housing.address, limits, doors.wall_clock)
         self.now = doors.wall_clock
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
@@ -130,14 +136,20 @@ class Activation:
             self.commit_now()
         except apsw.BusyError:
             return False  # that program is still at it
-        except apsw.Error as error:  # it made the file unreadable, or took our tables away: this room's matter alone
-            if is_damage(error) or isinstance(error, apsw.SQLError):
-                self.damaged(error)
-            else:
-                self.break_(error)
+        except apsw.Error as error:
+            self.unreadable(error)
             return False
         self._stamp = stamp
         return self.gate.committed != before
+
+    def unreadable(self, error: apsw.Error | UnicodeDecodeError) -> None:
+        """Another program made the file unreadable, or took our tables away: this room's matter alone."""
+        if isinstance(error, UnicodeDecodeError):
+            error = apsw.CorruptError(f"a text of ours is not UTF-8 ({error})")
+        if is_damage(error) or isinstance(error, apsw.SQLError):
+            self.damaged(error)
+        else:
+            self.break_(error)
 
     def rest(self) -> None:
         """Give back SQLite's page cache: 90 kB of 250; the next call reads its pages again, 20 µs from the system's cache."""
@@ -160,7 +172,9 @@ class Activation:
     @property
     def idle(self) -> bool:
         """Nobody needs it in memory, and nobody has asked it to leave yet."""
-        return self.quiet and not self.leaving and not len(self._housing.mailbox)
+        if not self.quiet or self.leaving or len(self._housing.mailbox):
+            return False
+        return not self._housing.courier.busy(self._housing.name)
 
     @property
     def may_go(self) -> bool:
@@ -188,6 +202,19 @@ class Activation:
         self._housing.wrote(position, max(0, position.seq - self._told_seq))
         self._told_seq = position.seq
         self._syncer.request(self)
+        if self.tells.stored:
+            self._hand_over_tells()
+
+    def _hand_over_tells(self) -> None:
+        """Let the courier have what was told, once all that is committed now is durable."""
+        self.tells.stored = False
+        try:
+            newest = internal(self.storage.connection, "SELECT max(number) FROM _tells")[0][0]  # a call that failed stored none
+        except apsw.Error as error:
+            self.unreadable(error)
+            return
+        if newest is not None:
+            self._housing.courier.committed(self._housing.name, self, newest)
 
     def commit_unknown(self, error: apsw.Error) -> None:
         if is_damage(error):
@@ -260,7 +287,12 @@ class Activation:
         if self.storage.needs_round:
             self.storage.needs_round = False
             self.committed(wrote=True)
-        await self._serving.run()
+        if TELLS in self.storage.transaction.annexes:
+            self._hand_over_tells()
+        try:
+            await self._serving.run()
+        finally:
+            self._housing.courier.left(self._housing.name, self)
 
     def turned(self, nursery: trio.Nursery) -> None:
         """A turn has run."""

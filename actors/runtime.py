@@ -13,6 +13,7 @@ from actors.actor import Actor
 from actors.actor_class import ActorClass
 from actors.backoff import Backoff
 from actors.catalog import PAGE_ROOMS_MAX, Catalog
+from actors.courier import Courier
 from actors.doors import Doors
 from actors.envelope import Envelope
 from actors.errors import BadArguments, DiskFailed, OutcomeUnknown, RoomsError
@@ -80,6 +81,7 @@ class Runtime:
         self.stopping = False
         self.left: Left | None = None  # after an orderly stop
         self._admitting = False
+        self.courier = Courier(self, doors, limits)
         self._refused = 0
         self.lane = Lane(self)
         self._reads = UnderWay()
@@ -183,6 +185,20 @@ class Runtime:
 
     def bookmark(self, name: RoomName, position: Position, witness: Witness | None) -> str:
         return ""
+
+    # -- for the courier (delivery.Mail) ------------------------------------------------------------------------------------
+    @property
+    def admitting(self) -> bool:
+        return self._admitting
+
+    def handlers_of(self, actor: str) -> Handlers:
+        known = self._classes.get(actor)
+        if known is None:
+            raise BadArguments(f"{actor} is not an actor class of this runtime; it was opened with: {', '.join(self._classes)}.")
+        return known.handlers
+
+    def post(self, name: RoomName, envelope: Envelope) -> None:
+        self.seat(name).submit(envelope)
 
     # -- for a sweep of migrations ------------------------------------------------------------------------------------------
     async def wake(self, name: RoomName) -> None:
@@ -290,6 +306,7 @@ class Runtime:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._sync)
+                nursery.start_soon(self.courier.run)
                 nursery.start_soon(self._residents.hibernate_idle, self.limits.idle_seconds_max)
                 nursery.start_soon(self._residents.usher)
                 nursery.start_soon(self._residents.rest_idle)
@@ -326,6 +343,9 @@ class Runtime:
         self._refused = unknown = 0
         with trio.move_on_after(self.limits.drain_seconds_max) as drain:
             await self._quiet()
+            await self.courier.finish()
+            await self._quiet()
+        self.courier.end()
         self._refused += self._reads.cut()
         for seat in list(self._seats.values()):
             self._refused += len(seat.mailbox)

@@ -6,7 +6,7 @@ followers name the room and ask the runtime for its present seat, or a room coul
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import apsw
 import trio
@@ -15,9 +15,11 @@ from actors.activation import Activation
 from actors.actor import Actor
 from actors.actor_class import ActorClass
 from actors.backoff import Backoff
+from actors.courier import Courier
 from actors.envelope import Envelope
 from actors.errors import ActorFailed, RoomsError, RuntimeClosed
 from actors.follower import Follower, Position, Source
+from actors.handlers import Handlers
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
@@ -34,7 +36,12 @@ class House(Records, Protocol):
     watchdog: Watchdog
     backoff: Backoff
     checkpoints: trio.Semaphore
+    courier: Courier
     stopping: bool
+
+    def address(self, actor: type[Any], id: str) -> tuple[RoomName, Handlers]:
+        """Raises BadArguments, RoomIdInvalid."""
+        ...
 
     async def take_place(self, seat: "Seat") -> None:
         """Wait for one of `open_rooms_max` places; the least recently used idle room makes room."""
@@ -59,6 +66,8 @@ class Seat:
         self.file = RoomFile(name, actor_class, house)
         self.lock = self.file.lock
         self.checkpoints = house.checkpoints
+        self.courier = house.courier
+        self.address = house.address
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
         self.borrowers = 0  # that work on the closed file: the seat, and with it its lock, must stay the one
