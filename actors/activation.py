@@ -14,7 +14,6 @@ import apsw
 import trio
 
 from actors.actor import Actor
-from actors.annex import TELLS
 from actors.courier import Courier
 from actors.doors import Doors
 from actors.errors import OutcomeUnknown
@@ -26,9 +25,10 @@ from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
 from actors.serving import Serving
-from actors.sql import SQL, internal
+from actors.sql import SQL
 from actors.storage import Storage
 from actors.syncer import Syncer
+from actors.telling import Telling
 from actors.tells import Address, Tells
 from actors.turn import Turns
 from actors.upkeep import Upkeep
@@ -85,6 +85,7 @@ class Activation:
         self.sql: SQL = storage.transaction.sql
         self.kv = KeyValue(storage.transaction, limits.row_bytes_max)
         self.tells = Tells(storage.transaction, housing.address, limits, doors.wall_clock)
+        self.telling = Telling(housing.name, self, self.tells, housing.courier, doors.wall_clock)
         self.now = doors.wall_clock
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
@@ -174,7 +175,7 @@ class Activation:
         """Nobody needs it in memory, and nobody has asked it to leave yet."""
         if not self.quiet or self.leaving or len(self._housing.mailbox):
             return False
-        return not self._housing.courier.busy(self._housing.name)
+        return not self.telling.busy
 
     @property
     def may_go(self) -> bool:
@@ -203,18 +204,11 @@ class Activation:
         self._told_seq = position.seq
         self._syncer.request(self)
         if self.tells.stored:
-            self._hand_over_tells()
+            self.telling.committed()
 
-    def _hand_over_tells(self) -> None:
-        """Let the courier have what was told, once all that is committed now is durable."""
-        self.tells.stored = False
-        try:
-            newest = internal(self.storage.connection, "SELECT max(number) FROM _tells")[0][0]  # a call that failed stored none
-        except apsw.Error as error:
-            self.unreadable(error)
-            return
-        if newest is not None:
-            self._housing.courier.committed(self._housing.name, self, newest)
+    def tells_settled(self) -> None:
+        if self.idle:
+            self.rested()
 
     def commit_unknown(self, error: apsw.Error) -> None:
         if is_damage(error):
@@ -287,12 +281,11 @@ class Activation:
         if self.storage.needs_round:
             self.storage.needs_round = False
             self.committed(wrote=True)
-        if TELLS in self.storage.transaction.annexes:
-            self._hand_over_tells()
+        self.telling.opened()
         try:
             await self._serving.run()
         finally:
-            self._housing.courier.left(self._housing.name, self)
+            self.telling.end()
 
     def turned(self, nursery: trio.Nursery) -> None:
         """A turn has run."""
@@ -310,5 +303,5 @@ class Activation:
         """
         del self._actor._surroundings  # pyright: ignore[reportPrivateUsage] - the hand that put it in
         self._serving.end()
-        del self._actor, self._serving, self.upkeep
+        del self._actor, self._serving, self.upkeep, self.telling
         self.storage.transaction.end()

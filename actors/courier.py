@@ -107,23 +107,22 @@ class Courier:
         if outgoing is None:
             outgoing = self._outgoing[sender] = Outgoing(sender)
         outgoing.stay = stay
+        outgoing.told = newest
         stay.gate.hold((Durable(outgoing, newest, self._durable),))
 
-    def left(self, sender: RoomName, stay: Stay) -> None:
-        """The sender's stay in memory has ended."""
+    def left(self, sender: RoomName, stay: Stay, now: float) -> float | None:
+        """The sender's stay in memory has ended; Unix seconds at which it must be back for its tells, None if it need not."""
         outgoing = self._outgoing.get(sender)
-        if outgoing is not None and outgoing.stay is stay:
-            outgoing.left()
-            self._drop_if_over(outgoing)
+        if outgoing is None or outgoing.stay is not stay:
+            return None
+        next_at = outgoing.next_at(now)
+        outgoing.left()
+        self._drop_if_over(outgoing)
+        return next_at
 
     def busy(self, sender: RoomName) -> bool:
         outgoing = self._outgoing.get(sender)
         return outgoing is not None and outgoing.busy
-
-    def next_at(self, sender: RoomName, now: float) -> float | None:
-        """Unix seconds at which the sender must be in memory for its tells, None if it need not."""
-        outgoing = self._outgoing.get(sender)
-        return None if outgoing is None else outgoing.next_at(now)
 
     def _durable(self, outgoing: Outgoing, number: int) -> None:
         if number > outgoing.durable:
@@ -221,10 +220,16 @@ class Courier:
                 pair.again_at = now + left
                 self._at(pair.again_at, pair)
             self._lines.queue(pair)
-        if outgoing.unread:
+        if outgoing.read_to < outgoing.durable:
             self._unread[outgoing] = None
-        elif outgoing.verdicts_wait:  # of an earlier stay
+            return
+        if outgoing.verdicts_wait and outgoing.settle_at is None:  # of an earlier stay
             self._to_settle[outgoing] = None
+        self._settled_if_idle(outgoing)
+
+    def _settled_if_idle(self, outgoing: Outgoing) -> None:
+        if outgoing.stay is not None and not outgoing.busy:
+            outgoing.stay.tells_settled()
 
     # -- what comes back --------------------------------------------------------------------------------------------------
     def _delivered(self, delivery: Delivery) -> None:
@@ -273,6 +278,7 @@ class Courier:
         self._lines.queue(pair)
         outgoing.drop_if_over(pair)
         self._drop_if_over(outgoing)
+        self._settled_if_idle(outgoing)
 
     def _failed(self, pair: Pair, tell: Tell, error: BaseException, counts: bool) -> None:
         outgoing = pair.outgoing
@@ -342,9 +348,13 @@ class Courier:
                 self._homeless(pair, tell)
             self._lines.queue(pair)
             outgoing.drop_if_over(pair)
-        if outgoing.verdicts_wait:
+        verdicts = outgoing.verdicts
+        if verdicts.failed or verdicts.dead or self._finishing:
             self._to_settle[outgoing] = None
+        elif verdicts.done and outgoing.stay is not None:
+            self._settle_at(outgoing, trio.current_time() + FORGET_SECONDS)
         self._drop_if_over(outgoing)
+        self._settled_if_idle(outgoing)
 
     def _homeless(self, pair: Pair, tell: Tell) -> None:
         """The sender keeps as many dead letters as it may: this one waits, and all behind it."""

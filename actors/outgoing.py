@@ -34,6 +34,10 @@ class Stay(Protocol):
         """Its file could not be read."""
         ...
 
+    def tells_settled(self) -> None:
+        """Nothing of what it told is under way, or could be now."""
+        ...
+
 
 class Pair:
     """Tells from one room to another. `waiting` and `under_way` are in order; what comes back unsettled waits again.
@@ -109,6 +113,7 @@ class Outgoing:
         "settle_failures",
         "settling",
         "stay",
+        "told",
         "verdicts",
     )
 
@@ -117,6 +122,7 @@ class Outgoing:
         self.stay: Stay | None = None
         self.pairs: dict[RoomName, Pair] = {}
         self.known: dict[Key, Tell] = {}  # that need not be read again
+        self.told = 0  # the newest number
         self.durable = 0  # the number up to which tells may be sent
         self.read_to = 0
         self.marks: list[Key] = []  # settled, but for its number
@@ -127,7 +133,7 @@ class Outgoing:
 
     @property
     def unread(self) -> bool:
-        return self.read_to < self.durable
+        return self.read_to < self.told
 
     @property
     def verdicts_wait(self) -> bool:
@@ -150,7 +156,7 @@ class Outgoing:
     def left(self) -> None:
         """The sender has left memory: what waits is read again at its next stay, what is under way or settled is not."""
         self.stay = None
-        self.durable = self.read_to = 0
+        self.told = self.durable = self.read_to = 0
         self.marks.clear()
         self.settle_at, self.settle_failures = None, 0
         for pair in list(self.pairs.values()):
