@@ -6,7 +6,8 @@ void (SQLite rolled a turn back under its actor: it closes cleanly and the room 
 """
 
 import logging
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from random import Random
 from typing import Protocol
 
@@ -16,6 +17,7 @@ import trio
 from actors.actor import Actor
 from actors.courier import Courier
 from actors.doors import Doors
+from actors.duties import Duties
 from actors.errors import OutcomeUnknown
 from actors.follower import Position
 from actors.gate import Gate, GateCommit
@@ -49,6 +51,14 @@ class Housing(Protocol):
 
     def wrote(self, position: Position, entries: int) -> None:
         """The first write of this activation must be in the catalog before its reply; followers want to know of each."""
+        ...
+
+    def put_off(self) -> None:
+        """It could not do what was due, by no fault of its own."""
+        ...
+
+    def due(self, at: float | None) -> None:
+        """When the room next has something to do by itself; the catalog says so before the reply to the turn that made it so."""
         ...
 
     def birth_durable(self) -> None: ...
@@ -87,6 +97,8 @@ class Activation:
         self.tells = Tells(storage.transaction, housing.address, limits, doors.wall_clock)
         self.telling = Telling(housing.name, self, self.tells, housing.courier, doors.wall_clock)
         self.now = doors.wall_clock
+        self.duties = Duties(housing.due)
+        self.duties.add(self.telling)
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
         turns = Turns(actor, storage.transaction, limits, self, doors.stopwatch, note)
@@ -189,6 +201,7 @@ class Activation:
     def commit_now(self, *, reading: bool = False) -> GateCommit:
         """The newest commit that anybody may have seen, another program's included (rules 26, 34)."""
         if not self.broken and self.storage.transaction.look_for_foreign_commit(reading=reading):
+            self.duties.changed = True  # that program may have changed those, too
             self.committed(wrote=True)
         return GateCommit(self.gate)
 
@@ -202,13 +215,44 @@ class Activation:
         self._on_its_way.append((self.gate.committed, position))
         self._housing.wrote(position, max(0, position.seq - self._told_seq))
         self._told_seq = position.seq
+        if self.tells.stored and self.telling.committed():
+            self.duties.changed = True
+        if self.duties.changed:
+            self._look_at_duties()
         self._syncer.request(self)
-        if self.tells.stored:
-            self.telling.committed()
 
     def tells_settled(self) -> None:
+        self.duties.settled()
         if self.idle:
             self.rested()
+
+    def _look_at_duties(self) -> None:
+        with self._reading_duties():
+            self.duties.look()
+
+    def begin_duties(self) -> None:
+        """The waker has come: let those duties begin that are due."""
+        if self.may_begin:
+            with self._reading_duties():
+                self.duties.begin(self.now())
+
+    @property
+    def may_begin(self) -> bool:
+        """Duties begin only in a room that stays."""
+        return self.sound and not self.void and not self.leaving
+
+    @contextmanager
+    def _reading_duties(self) -> Generator[None]:
+        try:
+            yield
+        except apsw.BusyError:
+            self.duties.changed = True  # another program is at work on the file: looked at again after the next commit
+            self._housing.put_off()
+        except apsw.Error as error:
+            if is_damage(error):
+                self.damaged(error)
+            else:
+                self.break_(error)
 
     def commit_unknown(self, error: apsw.Error) -> None:
         if is_damage(error):
@@ -282,10 +326,13 @@ class Activation:
             self.storage.needs_round = False
             self.committed(wrote=True)
         self.telling.opened()
+        self._look_at_duties()
         try:
             await self._serving.run()
         finally:
-            self.telling.end()
+            self.duties.end()
+        if self.sound:
+            self._look_at_duties()  # what it tells now is what the catalog will say of the closed room
 
     def turned(self, nursery: trio.Nursery) -> None:
         """A turn has run."""

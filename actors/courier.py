@@ -26,7 +26,7 @@ from actors.doors import Doors
 from actors.envelope import Envelope
 from actors.errors import Overloaded
 from actors.handlers import Handler
-from actors.limits import Limits
+from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.lines import Lines
 from actors.names import RoomName
 from actors.outgoing import Outgoing, Pair, Stay, Tell
@@ -195,6 +195,8 @@ class Courier:
         if isinstance(what, Outgoing):
             if what.settle_at is not None and what.settle_at <= now:
                 self._to_settle[what] = None
+            if what.read_to < what.durable:
+                self._unread[what] = None
         elif what.again_at is not None and what.again_at <= now:
             what.again_at = None
             self._lines.queue(what)
@@ -211,6 +213,9 @@ class Courier:
             return
         try:
             pairs = outgoing.read()
+        except apsw.BusyError:  # another program is at work on the file
+            self._at(now + LOCK_POLL_SECONDS, outgoing)
+            return
         except (apsw.Error, UnicodeDecodeError) as error:
             stay.unreadable(error)
             return

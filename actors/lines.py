@@ -96,6 +96,10 @@ class Lines:
             tell = pair.waiting[0]
             try:
                 delivery = delivery_of(tell, self._mail, self._came)
+            except apsw.BusyError as error:  # another program is at work on the sender's file
+                pair.waiting.popleft()
+                self._failed(pair, tell, error, False)
+                return False
             except (apsw.Error, UnicodeDecodeError) as error:
                 stay.unreadable(error)
                 return False

@@ -36,6 +36,7 @@ from actors.syncer import Syncer
 from actors.template import Templates
 from actors.tidying import Tidying
 from actors.under_way import UnderWay
+from actors.waker import Waker
 from actors.watchdog import Watchdog
 
 A = TypeVar("A", bound=Actor)
@@ -70,6 +71,7 @@ class Runtime:
         self.space = Space(doors, directory.path, limits.free_bytes_min)
         self.backoff = Backoff(doors.random.uniform)
         self.tidying = Tidying(self._tidy, lambda: self._residents.crowded)
+        self.waker = Waker(self)
         self.watchdog = Watchdog(limits, doors)
         self.memory = Memory(doors.give_memory_back, doors.threads)
         self.failure: RoomsError | None = None
@@ -145,6 +147,8 @@ class Runtime:
             wals_pinned=sum(seat.activation is not None and seat.activation.upkeep.pinned for seat in self._seats.values()),
             full=self.space.full or self.syncer.catalog_full,
             free_bytes=self.space.free_bytes,
+            alarms_fired=self.waker.alarms_fired,
+            alarms_dead=self.waker.alarms_dead,
         )
 
     # -- for stubs --------------------------------------------------------------------------------------------------------
@@ -317,6 +321,7 @@ class Runtime:
                 nursery.start_soon(self.space.run)
                 await nursery.start(self.follower.run, self)
                 self._admitting = True
+                nursery.start_soon(self.waker.run)
                 task_status.started()
             if self.failure is None:
                 await self._last_round()
@@ -340,6 +345,7 @@ class Runtime:
             return
         began = trio.current_time()
         self._admitting = False
+        self.waker.stop()
         self._refused = unknown = 0
         with trio.move_on_after(self.limits.drain_seconds_max) as drain:
             await self._quiet()

@@ -25,6 +25,7 @@ from actors.names import RoomName
 from actors.quarantine import is_damage
 from actors.room_file import Records, RoomFile
 from actors.storage import Storage
+from actors.waker import Waker
 from actors.wakeup import Wakeup
 from actors.watchdog import Watchdog
 
@@ -35,6 +36,7 @@ class House(Records, Protocol):
     follower: Follower
     watchdog: Watchdog
     backoff: Backoff
+    waker: Waker
     checkpoints: trio.Semaphore
     courier: Courier
     stopping: bool
@@ -160,6 +162,7 @@ class Seat:
                     break  # the next opening tells its callers
                 activation = await self._serve(actor, storage)
             await self._close(activation)
+            self._house.waker.left(self.name, self.file.wake_at)
             if not activation.pins:  # of a broken one: a follower that waited has yet to see it
                 activation.end()
         except BaseException:  # the runtime has failed: let go of the file as after a crash
@@ -202,7 +205,9 @@ class Seat:
     async def _close(self, activation: Activation) -> None:
         if not activation.broken and activation.damage is None:
             try:
-                await self.file.close(activation.storage, activation.position, hurried=activation.hurried)
+                duties = activation.duties
+                wake_at = self.file.wake_at if duties.changed else duties.next_at  # it could not be looked at: then as before
+                await self.file.close(activation.storage, activation.position, wake_at=wake_at, hurried=activation.hurried)
                 return
             except (OSError, apsw.Error) as error:
                 if is_damage(error):
@@ -221,6 +226,14 @@ class Seat:
             self.file.wrote(position)
             self._known_active = True
         house.follower.changed(self.source, position, entries)
+
+    def due(self, at: float | None) -> None:
+        if at is not None:
+            self.file.due(at)
+        self._house.waker.due(self.name, at)
+
+    def put_off(self) -> None:
+        self._house.waker.put_off(self.name)
 
     def birth_durable(self) -> None:
         self.file.prove()
