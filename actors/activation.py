@@ -6,7 +6,8 @@ void (SQLite rolled a turn back under its actor: it closes cleanly and the room 
 """
 
 import logging
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from random import Random
 from typing import Protocol
 
@@ -14,7 +15,9 @@ import apsw
 import trio
 
 from actors.actor import Actor
+from actors.courier import Courier
 from actors.doors import Doors
+from actors.duties import Duties
 from actors.errors import OutcomeUnknown
 from actors.follower import Position
 from actors.gate import Gate, GateCommit
@@ -27,6 +30,8 @@ from actors.serving import Serving
 from actors.sql import SQL
 from actors.storage import Storage
 from actors.syncer import Syncer
+from actors.telling import Telling
+from actors.tells import Address, Tells
 from actors.turn import Turns
 from actors.upkeep import Upkeep
 from actors.watchdog import Note
@@ -39,11 +44,21 @@ class Housing(Protocol):
 
     name: RoomName
     mailbox: Mailbox
+    courier: Courier
+    address: Address
     checkpoints: trio.Semaphore  # so many rooms are checkpointed at once
     lock: trio.Lock  # checkpoint, close, re-home and read lane exclude each other (rule 14)
 
     def wrote(self, position: Position, entries: int) -> None:
         """The first write of this activation must be in the catalog before its reply; followers want to know of each."""
+        ...
+
+    def put_off(self) -> None:
+        """It could not do what was due, by no fault of its own."""
+        ...
+
+    def due(self, at: float | None) -> None:
+        """When the room next has something to do by itself; the catalog says so before the reply to the turn that made it so."""
         ...
 
     def birth_durable(self) -> None: ...
@@ -79,7 +94,11 @@ class Activation:
         self.upkeep = Upkeep(self, self._room, limits, doors.threads, housing.checkpoints, housing.lock)
         self.sql: SQL = storage.transaction.sql
         self.kv = KeyValue(storage.transaction, limits.row_bytes_max)
+        self.tells = Tells(storage.transaction, housing.address, limits, doors.wall_clock)
+        self.telling = Telling(housing.name, self, self.tells, housing.courier, doors.wall_clock)
         self.now = doors.wall_clock
+        self.duties = Duties(housing.due)
+        self.duties.add(self.telling)
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
         turns = Turns(actor, storage.transaction, limits, self, doors.stopwatch, note)
@@ -130,14 +149,20 @@ class Activation:
             self.commit_now()
         except apsw.BusyError:
             return False  # that program is still at it
-        except apsw.Error as error:  # it made the file unreadable, or took our tables away: this room's matter alone
-            if is_damage(error) or isinstance(error, apsw.SQLError):
-                self.damaged(error)
-            else:
-                self.break_(error)
+        except apsw.Error as error:
+            self.unreadable(error)
             return False
         self._stamp = stamp
         return self.gate.committed != before
+
+    def unreadable(self, error: apsw.Error | UnicodeDecodeError) -> None:
+        """Another program made the file unreadable, or took our tables away: this room's matter alone."""
+        if isinstance(error, UnicodeDecodeError):
+            error = apsw.CorruptError(f"a text of ours is not UTF-8 ({error})")
+        if is_damage(error) or isinstance(error, apsw.SQLError):
+            self.damaged(error)
+        else:
+            self.break_(error)
 
     def rest(self) -> None:
         """Give back SQLite's page cache: 90 kB of 250; the next call reads its pages again, 20 µs from the system's cache."""
@@ -160,7 +185,9 @@ class Activation:
     @property
     def idle(self) -> bool:
         """Nobody needs it in memory, and nobody has asked it to leave yet."""
-        return self.quiet and not self.leaving and not len(self._housing.mailbox)
+        if not self.quiet or self.leaving or len(self._housing.mailbox):
+            return False
+        return not self.telling.busy
 
     @property
     def may_go(self) -> bool:
@@ -174,6 +201,7 @@ class Activation:
     def commit_now(self, *, reading: bool = False) -> GateCommit:
         """The newest commit that anybody may have seen, another program's included (rules 26, 34)."""
         if not self.broken and self.storage.transaction.look_for_foreign_commit(reading=reading):
+            self.duties.changed = True  # that program may have changed those, too
             self.committed(wrote=True)
         return GateCommit(self.gate)
 
@@ -187,7 +215,44 @@ class Activation:
         self._on_its_way.append((self.gate.committed, position))
         self._housing.wrote(position, max(0, position.seq - self._told_seq))
         self._told_seq = position.seq
+        if self.tells.stored and self.telling.committed():
+            self.duties.changed = True
+        if self.duties.changed:
+            self._look_at_duties()
         self._syncer.request(self)
+
+    def tells_settled(self) -> None:
+        self.duties.settled()
+        if self.idle:
+            self.rested()
+
+    def _look_at_duties(self) -> None:
+        with self._reading_duties():
+            self.duties.look()
+
+    def begin_duties(self) -> None:
+        """The waker has come: let those duties begin that are due."""
+        if self.may_begin:
+            with self._reading_duties():
+                self.duties.begin(self.now())
+
+    @property
+    def may_begin(self) -> bool:
+        """Duties begin only in a room that stays."""
+        return self.sound and not self.void and not self.leaving
+
+    @contextmanager
+    def _reading_duties(self) -> Generator[None]:
+        try:
+            yield
+        except apsw.BusyError:
+            self.duties.changed = True  # another program is at work on the file: looked at again after the next commit
+            self._housing.put_off()
+        except apsw.Error as error:
+            if is_damage(error):
+                self.damaged(error)
+            else:
+                self.break_(error)
 
     def commit_unknown(self, error: apsw.Error) -> None:
         if is_damage(error):
@@ -260,7 +325,14 @@ class Activation:
         if self.storage.needs_round:
             self.storage.needs_round = False
             self.committed(wrote=True)
-        await self._serving.run()
+        self.telling.opened()
+        self._look_at_duties()
+        try:
+            await self._serving.run()
+        finally:
+            self.duties.end()
+        if self.sound:
+            self._look_at_duties()  # what it tells now is what the catalog will say of the closed room
 
     def turned(self, nursery: trio.Nursery) -> None:
         """A turn has run."""
@@ -278,5 +350,5 @@ class Activation:
         """
         del self._actor._surroundings  # pyright: ignore[reportPrivateUsage] - the hand that put it in
         self._serving.end()
-        del self._actor, self._serving, self.upkeep
+        del self._actor, self._serving, self.upkeep, self.telling
         self.storage.transaction.end()

@@ -1,16 +1,20 @@
 """The class a user writes: one room, one thread of control, one SQLite file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from inspect import getattr_static
 from random import Random
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
 from actors import fulltext
 from actors.errors import StatementRefused
 from actors.kv import KeyValue
 from actors.migration import Migration
 from actors.sql import SQL
+from actors.tells import DeadTells, Tells
+
+A = TypeVar("A", bound="Actor")
+P = ParamSpec("P")
 
 STUB_NAMES = frozenset({"id", "actor", "options", "call", "ask"})  # taken by a room's stub
 
@@ -26,6 +30,8 @@ class Surroundings(Protocol):
     def random(self) -> Random: ...
     @property
     def kv(self) -> KeyValue: ...
+    @property
+    def tells(self) -> Tells: ...
     def now(self) -> float: ...
     def exclusive(self) -> AbstractAsyncContextManager[None]: ...
 
@@ -93,6 +99,26 @@ class Actor:
     def new_id(self) -> str:
         """A unique text of 26 characters that sorts by time: milliseconds, then 80 bits of chance (as a ULID)."""
         return _ulid(int(self.now() * 1000), self.random.getrandbits(80))
+
+    def tell(
+        self, actor: type[A], id: str, method: Callable[Concatenate[A, P], Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Send to another room: `self.tell(Directory, "main", Directory.count, 1)`. Costs 10 µs.
+
+        Stored in this room's own transaction and gone with the call if that fails. Once it is durable the method runs there,
+        once, in the order in which this room told that one; nobody gets a reply. Of an `async def` method the last slice takes
+        effect once, earlier ones at least once. A method that keeps failing (`tell_attempts_max`) makes it one of `dead_tells`.
+
+        Raises, for the call that tells:
+          BadArguments, UnknownMethod, RoomIdInvalid, TooLarge: as for a call, at once.
+          Overloaded: `tells_pending_max` of this room are not settled yet. StorageFull: there is no space.
+        """
+        self._here().tells.tell(actor, id, method, args, kwargs)
+
+    @property
+    def dead_tells(self) -> DeadTells:
+        """Tells of this room that were given up: iterate over them, tell one `again(number)`, or `forget(number)` it."""
+        return self._here().tells.dead
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
         """`async with self.exclusive():` in an async handler: nobody else runs in this room until the block ends."""

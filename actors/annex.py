@@ -13,9 +13,20 @@ from actors.space import Fullness
 from actors.sql import SQLValue
 
 KV = "_kv"
+TELLS = "_tells"
+TELLS_DEAD = "_tells_dead"
+TOLD = "_told"
 
 TABLES = {
     KV: "CREATE TABLE _kv (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID",
+    # A row without a receiver is settled, and stays while it is the newest: numbers never restart (see tells).
+    TELLS: """CREATE TABLE _tells (number INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, actor TEXT, id TEXT, method TEXT,
+        arguments BLOB, told_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_at REAL)""",
+    TELLS_DEAD: """CREATE TABLE _tells_dead (number INTEGER PRIMARY KEY, actor TEXT NOT NULL, id TEXT NOT NULL,
+        method TEXT NOT NULL, arguments BLOB NOT NULL, told_at REAL NOT NULL, dead_at REAL NOT NULL,
+        attempts INTEGER NOT NULL, reason TEXT NOT NULL)""",
+    TOLD: """CREATE TABLE _told (actor TEXT NOT NULL, id TEXT NOT NULL, epoch INTEGER NOT NULL, number INTEGER NOT NULL,
+        PRIMARY KEY (actor, id)) WITHOUT ROWID""",
 }
 """By name; never changed once released. `Annex` makes them, `schema` knows their names as the runtime's own."""
 

@@ -7,6 +7,8 @@ Which writes must join a round (rule 17), and why:
     sick                             before the damaged file is moved, or a crash in between would look like a lost file
     proven = 1                       with any later round (rule 9); lost, the room is judged once more
     active = 0, epoch, seq, bytes …  with any later round; lost, the room is opened and drained once more than needed
+    wake_at, earlier                 before the first reply to the turn that made it so, or a crash would oversleep it
+    wake_at, later or NULL           with any later round; lost, the room is opened once in vain
 
 Changes wait in memory, the syncer commits them as a round begins, and the catalog's WAL joins that round. The catalog can be made
 again from the room files (`rebuild`); nothing has to be believed that the rooms deny.
@@ -41,14 +43,23 @@ _SCHEMA_2 = (  # added to a catalog of format 1 as it is opened
     "ALTER TABLE rooms ADD COLUMN sick TEXT",
     "CREATE TABLE classes (actor TEXT PRIMARY KEY, module TEXT NOT NULL, version INTEGER NOT NULL)",
 )
-FORMAT = 2  # 1 had neither the columns nor the table of _SCHEMA_2
+_SCHEMA_3 = (
+    "ALTER TABLE rooms ADD COLUMN wake_at REAL",
+    "CREATE INDEX rooms_to_wake ON rooms (wake_at) WHERE wake_at IS NOT NULL",
+)
+_STEPS = ((_SCHEMA,), _SCHEMA_2, _SCHEMA_3)  # what each format added to the one before
+FORMAT = len(_STEPS)
 
-_COLUMNS = "actor, id, active, proven, epoch, seq, version, created, last_active, bytes, sick"
-_UPSERT = """INSERT INTO rooms (actor, id, file, active, proven, epoch, seq, version, created, last_active, bytes, sick)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_COLUMNS = "actor, id, active, proven, epoch, seq, version, created, last_active, bytes, sick, wake_at"
+_UPSERT = """INSERT INTO rooms (actor, id, file, active, proven, epoch, seq, version, created, last_active, bytes, sick, wake_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (actor, id) DO UPDATE SET active = excluded.active, proven = excluded.proven, epoch = excluded.epoch,
     seq = excluded.seq, version = excluded.version, created = excluded.created, last_active = excluded.last_active,
-    bytes = excluded.bytes, sick = excluded.sick"""
+    bytes = excluded.bytes, sick = excluded.sick, wake_at = excluded.wake_at"""
+_TO_WAKE = f"""SELECT {_COLUMNS} FROM rooms WHERE wake_at IS NOT NULL AND wake_at >= ?1 AND (wake_at, actor, id) > (?1, ?2, ?3)
+    ORDER BY wake_at, actor, id LIMIT ?4"""  # noqa: S608 - constants
+
+WakeKey = tuple[float, str, str]  # (wake_at, actor, id): the order in which rooms are to be woken
 
 APPLICATION_ID = 0x64726361  # "drca"
 WAL_BYTES_MAX = 4 * 1024 * 1024  # as a room's: keeps the re-home of an unclean start short
@@ -67,6 +78,7 @@ class Entry:
       created: Unix seconds, 0.0 if not known. last_active: when it last began to write or left memory.
       bytes: database and WAL, when it last left memory.
       sick: why its file was moved to quarantine; None for every other room.
+      wake_at: Unix seconds at which the room must be in memory by itself, or earlier; None: it has nothing to do.
     """
 
     name: RoomName
@@ -78,6 +90,7 @@ class Entry:
     last_active: float = 0.0
     bytes: int = 0
     sick: str | None = None
+    wake_at: float | None = None
 
     @property
     def at_rest(self) -> bool:
@@ -132,6 +145,26 @@ class Catalog:
         rows = internal(self._connection, query, (actor, after, prefix, end_of(prefix, ROOM_ID_BYTES_MAX), limit))
         entries = [_entry(*row) for row in rows]
         return [self._waiting.get(entry.name, entry) for entry in entries if entry.name not in self._forgotten]
+
+    def to_wake(self, after: WakeKey, limit: int) -> list[Entry]:
+        """The first rooms behind `after` that are to be woken, in the order of (wake_at, class, id); 3 µs a room.
+
+        Of those that wait for the next round all that belong between, so that there may be more than `limit`.
+        """
+        while True:
+            entries = [_entry(*row) for row in internal(self._connection, _TO_WAKE, (*after, limit))]
+            last = wake_key(entries[-1]) if len(entries) == limit else None
+            found = {wake_key(entry): entry for entry in entries if self._is_current(entry.name)}
+            for entry in self._waiting.values():
+                if entry.wake_at is not None and after < (key := wake_key(entry)) and (last is None or key <= last):
+                    found[key] = entry
+            if found or last is None:
+                return [found[key] for key in sorted(found)]
+            after = last  # all of these have changed since
+
+    def _is_current(self, name: RoomName) -> bool:
+        """What is committed of the room is what the catalog says of it."""
+        return name not in self._waiting and name not in self._forgotten
 
     def entries(self) -> Iterator[Entry]:
         """Every room as committed here, in the order of (actor, id). On its own connection: a worker thread may read, too."""
@@ -232,6 +265,11 @@ def add(connection: apsw.Connection, entries: Iterable[Entry]) -> None:
     internal_many(connection, _UPSERT, (_row(entry) for entry in entries))
 
 
+def wake_key(entry: Entry) -> WakeKey:
+    """Of a room that is to be woken."""
+    return (entry.wake_at or 0.0, entry.name.actor, entry.name.id)
+
+
 def _make_ready(disk: Disk, connection: apsw.Connection, path: Path) -> int:
     """Check the catalog, make it if it is new, and make that durable; returns a descriptor of its WAL."""
     stamp = internal(connection, "PRAGMA application_id")[0][0]
@@ -251,7 +289,7 @@ def _make_ready(disk: Disk, connection: apsw.Connection, path: Path) -> int:
     wal_fd = disk.open(wal_of(path))
     try:
         if not tables or format < FORMAT:
-            _make_tables(connection)
+            _make_tables(connection, format if tables else 0)
         disk.sync_data(wal_fd)
         disk.sync_directory(path.parent)
         set_pragmas(connection, synchronous="NORMAL")
@@ -261,20 +299,21 @@ def _make_ready(disk: Disk, connection: apsw.Connection, path: Path) -> int:
     return wal_fd
 
 
-def _make_tables(connection: apsw.Connection) -> None:
-    """Of a new catalog or one of format 1, in one transaction."""
+def _make_tables(connection: apsw.Connection, format: int) -> None:
+    """What a catalog of this format lacks (0: a new one), in one transaction."""
     internal(connection, "BEGIN IMMEDIATE")
     internal(connection, f"PRAGMA application_id = {APPLICATION_ID}")
     internal(connection, f"PRAGMA user_version = {FORMAT}")
-    for statement in (_SCHEMA, *_SCHEMA_2):
-        internal(connection, statement)
+    for step in _STEPS[format:]:
+        for statement in step:
+            internal(connection, statement)
     internal(connection, "COMMIT")
 
 
 def _row(entry: Entry) -> tuple[SQLValue, ...]:
     name = entry.name
     flags = (entry.active, entry.proven, *entry.position, entry.version)
-    return (*name, room_file(name), *flags, entry.created, entry.last_active, entry.bytes, entry.sick)
+    return (*name, room_file(name), *flags, entry.created, entry.last_active, entry.bytes, entry.sick, entry.wake_at)
 
 
 def _entry(actor: str, id: str, active: int, proven: int, epoch: int, seq: int, *rest: SQLValue) -> Entry:

@@ -58,6 +58,16 @@ class Limits:
     """After so long the process ends itself with a dump, for a supervisor to start it anew. No bound, because a debugger's
     breakpoint blocks the loop, too; set 30 s where a supervisor watches."""
 
+    tells_pending_max: int = 10_000
+    """Tells of one room that are stored and not settled; the next one fails its call. Ten times a fan-out to 1,000 rooms."""
+
+    tell_attempts_max: int = 3
+    """A tell whose method failed so often becomes a dead letter. What may pass by itself (locks, overload, a full disk, a broken
+    sync) is not counted, and what a method raises over its own rows it mostly raises again."""
+
+    tells_dead_max: int = 1_000
+    """Dead letters that one room keeps. With more, nothing is dropped: tells to the same receiver wait until there is place."""
+
     lock_seconds_max: float = 2.0
     """How long a turn waits for another program's write lock on the room's file before its calls are refused with RoomLocked."""
 

@@ -17,6 +17,7 @@ class RoomInfo:
       created, last_active: Unix seconds; 0.0 if not known.
       resident: it is in memory now.
       sick: why its file is in quarantine; None for every other room.
+      wake_at: Unix seconds at which it is to be in memory by itself (of one in memory: then or later); None: never.
     """
 
     actor: str
@@ -29,6 +30,7 @@ class RoomInfo:
     last_active: float
     resident: bool
     sick: str | None
+    wake_at: float | None
 
 
 def info(entry: Entry, *, resident: bool) -> RoomInfo:
@@ -43,6 +45,7 @@ def info(entry: Entry, *, resident: bool) -> RoomInfo:
         last_active=entry.last_active,
         resident=resident,
         sick=entry.sick,
+        wake_at=entry.wake_at,
     )
 
 

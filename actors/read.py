@@ -20,6 +20,7 @@ from actors.handlers import FRESH, Handler
 from actors.kv import KeyValue
 from actors.names import RoomName
 from actors.sql import SQL
+from actors.tells import Tells
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,6 +83,10 @@ class Surroundings:
     @property
     def kv(self) -> KeyValue:
         raise StatementRefused("a @read may not use self.kv: a replica has none, because it never leaves the room; use a table")
+
+    @property
+    def tells(self) -> Tells:
+        raise StatementRefused("a @read may not tell: it writes nothing, and may be run again, here or elsewhere")
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
         raise StatementRefused("a @read may not use self.exclusive(): it runs alone, and never waits")

@@ -137,7 +137,7 @@ class RoomFile:
             await trio.lowlevel.checkpoint()
             return await house.doors.threads.run_brief(*job)
 
-    async def close(self, storage: Storage, position: Position, *, hurried: bool) -> None:
+    async def close(self, storage: Storage, position: Position, *, wake_at: float | None, hurried: bool) -> None:
         """Close a room that is durable and quiet (rule 5); in a hurry a short WAL stays behind for later.
 
         Raises:
@@ -151,7 +151,8 @@ class RoomFile:
             else:
                 await house.doors.threads.run(storage.close)
         known = self._entry or self._new_entry()
-        if known.active or not known.proven or known.position != position or known.version != self._version:
+        stands = known.position == position and known.wake_at == wake_at and known.version == self._version
+        if known.active or not known.proven or not stands:
             self._put(
                 replace(
                     known,
@@ -161,6 +162,7 @@ class RoomFile:
                     version=self._version,
                     last_active=house.doors.wall_clock(),
                     bytes=storage.closed_bytes,
+                    wake_at=wake_at,
                 )
             )
 
@@ -242,6 +244,19 @@ class RoomFile:
         if known is None or not known.active:
             known = known or self._new_entry()
             self._put(replace(known, active=True, position=position, last_active=self._house.doors.wall_clock()))
+
+    def due(self, at: float) -> None:
+        """The room must be in memory at that time. What the catalog says is never later than that, for every acknowledged turn;
+        that it is earlier is put right when the room closes."""
+        known = self._entry
+        if known is not None and (known.wake_at is None or at < known.wake_at):
+            self._put(replace(known, wake_at=at))
+
+    @property
+    def wake_at(self) -> float | None:
+        """As the catalog says it."""
+        known = self._entry
+        return known.wake_at if known is not None and known.sick is None else None
 
     def prove(self) -> None:
         """The room's birth is durable. A later write than its first round's (rule 9)."""

@@ -13,6 +13,7 @@ from actors.actor import Actor
 from actors.actor_class import ActorClass
 from actors.backoff import Backoff
 from actors.catalog import PAGE_ROOMS_MAX, Catalog
+from actors.courier import Courier
 from actors.doors import Doors
 from actors.envelope import Envelope
 from actors.errors import BadArguments, DiskFailed, OutcomeUnknown, RoomsError
@@ -35,6 +36,7 @@ from actors.syncer import Syncer
 from actors.template import Templates
 from actors.tidying import Tidying
 from actors.under_way import UnderWay
+from actors.waker import Waker
 from actors.watchdog import Watchdog
 
 A = TypeVar("A", bound=Actor)
@@ -69,6 +71,7 @@ class Runtime:
         self.space = Space(doors, directory.path, limits.free_bytes_min)
         self.backoff = Backoff(doors.random.uniform)
         self.tidying = Tidying(self._tidy, lambda: self._residents.crowded)
+        self.waker = Waker(self)
         self.watchdog = Watchdog(limits, doors)
         self.memory = Memory(doors.give_memory_back, doors.threads)
         self.failure: RoomsError | None = None
@@ -80,6 +83,7 @@ class Runtime:
         self.stopping = False
         self.left: Left | None = None  # after an orderly stop
         self._admitting = False
+        self.courier = Courier(self, doors, limits)
         self._refused = 0
         self.lane = Lane(self)
         self._reads = UnderWay()
@@ -143,6 +147,8 @@ class Runtime:
             wals_pinned=sum(seat.activation is not None and seat.activation.upkeep.pinned for seat in self._seats.values()),
             full=self.space.full or self.syncer.catalog_full,
             free_bytes=self.space.free_bytes,
+            alarms_fired=self.waker.alarms_fired,
+            alarms_dead=self.waker.alarms_dead,
         )
 
     # -- for stubs --------------------------------------------------------------------------------------------------------
@@ -183,6 +189,20 @@ class Runtime:
 
     def bookmark(self, name: RoomName, position: Position, witness: Witness | None) -> str:
         return ""
+
+    # -- for the courier (delivery.Mail) ------------------------------------------------------------------------------------
+    @property
+    def admitting(self) -> bool:
+        return self._admitting
+
+    def handlers_of(self, actor: str) -> Handlers:
+        known = self._classes.get(actor)
+        if known is None:
+            raise BadArguments(f"{actor} is not an actor class of this runtime; it was opened with: {', '.join(self._classes)}.")
+        return known.handlers
+
+    def post(self, name: RoomName, envelope: Envelope) -> None:
+        self.seat(name).submit(envelope)
 
     # -- for a sweep of migrations ------------------------------------------------------------------------------------------
     async def wake(self, name: RoomName) -> None:
@@ -290,6 +310,7 @@ class Runtime:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._sync)
+                nursery.start_soon(self.courier.run)
                 nursery.start_soon(self._residents.hibernate_idle, self.limits.idle_seconds_max)
                 nursery.start_soon(self._residents.usher)
                 nursery.start_soon(self._residents.rest_idle)
@@ -300,6 +321,7 @@ class Runtime:
                 nursery.start_soon(self.space.run)
                 await nursery.start(self.follower.run, self)
                 self._admitting = True
+                nursery.start_soon(self.waker.run)
                 task_status.started()
             if self.failure is None:
                 await self._last_round()
@@ -323,9 +345,13 @@ class Runtime:
             return
         began = trio.current_time()
         self._admitting = False
+        self.waker.stop()
         self._refused = unknown = 0
         with trio.move_on_after(self.limits.drain_seconds_max) as drain:
             await self._quiet()
+            await self.courier.finish()
+            await self._quiet()
+        self.courier.end()
         self._refused += self._reads.cut()
         for seat in list(self._seats.values()):
             self._refused += len(seat.mailbox)

@@ -6,7 +6,7 @@ followers name the room and ask the runtime for its present seat, or a room coul
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import apsw
 import trio
@@ -15,14 +15,17 @@ from actors.activation import Activation
 from actors.actor import Actor
 from actors.actor_class import ActorClass
 from actors.backoff import Backoff
+from actors.courier import Courier
 from actors.envelope import Envelope
 from actors.errors import ActorFailed, RoomsError, RuntimeClosed
 from actors.follower import Follower, Position, Source
+from actors.handlers import Handlers
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
 from actors.room_file import Records, RoomFile
 from actors.storage import Storage
+from actors.waker import Waker
 from actors.wakeup import Wakeup
 from actors.watchdog import Watchdog
 
@@ -33,8 +36,14 @@ class House(Records, Protocol):
     follower: Follower
     watchdog: Watchdog
     backoff: Backoff
+    waker: Waker
     checkpoints: trio.Semaphore
+    courier: Courier
     stopping: bool
+
+    def address(self, actor: type[Any], id: str) -> tuple[RoomName, Handlers]:
+        """Raises BadArguments, RoomIdInvalid."""
+        ...
 
     async def take_place(self, seat: "Seat") -> None:
         """Wait for one of `open_rooms_max` places; the least recently used idle room makes room."""
@@ -59,6 +68,8 @@ class Seat:
         self.file = RoomFile(name, actor_class, house)
         self.lock = self.file.lock
         self.checkpoints = house.checkpoints
+        self.courier = house.courier
+        self.address = house.address
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
         self.borrowers = 0  # that work on the closed file: the seat, and with it its lock, must stay the one
@@ -151,6 +162,7 @@ class Seat:
                     break  # the next opening tells its callers
                 activation = await self._serve(actor, storage)
             await self._close(activation)
+            self._house.waker.left(self.name, self.file.wake_at)
             if not activation.pins:  # of a broken one: a follower that waited has yet to see it
                 activation.end()
         except BaseException:  # the runtime has failed: let go of the file as after a crash
@@ -193,7 +205,9 @@ class Seat:
     async def _close(self, activation: Activation) -> None:
         if not activation.broken and activation.damage is None:
             try:
-                await self.file.close(activation.storage, activation.position, hurried=activation.hurried)
+                duties = activation.duties
+                wake_at = self.file.wake_at if duties.changed else duties.next_at  # it could not be looked at: then as before
+                await self.file.close(activation.storage, activation.position, wake_at=wake_at, hurried=activation.hurried)
                 return
             except (OSError, apsw.Error) as error:
                 if is_damage(error):
@@ -212,6 +226,14 @@ class Seat:
             self.file.wrote(position)
             self._known_active = True
         house.follower.changed(self.source, position, entries)
+
+    def due(self, at: float | None) -> None:
+        if at is not None:
+            self.file.due(at)
+        self._house.waker.due(self.name, at)
+
+    def put_off(self) -> None:
+        self._house.waker.put_off(self.name)
 
     def birth_durable(self) -> None:
         self.file.prove()

@@ -20,6 +20,8 @@ class RuntimeStatus:
     wals_pinned: int  # rooms whose WAL a reader keeps over wal_bytes_alert
     full: bool  # too little free space: statements that add data are refused until it returns
     free_bytes: int  # of the data directory's file system, a second ago at most
+    alarms_fired: int  # since the start, those that were done; a repeating one counts each time
+    alarms_dead: int  # given up since the start, after alarm_retries_max
 
 
 @dataclass(frozen=True, slots=True)

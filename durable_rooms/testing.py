@@ -16,6 +16,8 @@ import trio
 
 from actors import SQL, Actor, Disk, Doors, InlineThreads, Limits, Rows, SQLValue
 from actors.actor_class import actor_classes
+from actors.annex import TELLS
+from actors.codec import unpacked
 from actors.envelope import Envelope, seal
 from actors.guard import Guard
 from actors.handlers import Handler, Handlers
@@ -28,6 +30,7 @@ from actors.read import ReadCall
 from actors.read_scope import shown
 from actors.schemas import Schemas
 from actors.sql import internal
+from actors.tells import Tells
 from actors.transaction import Transaction
 from actors.turn import Turns
 from durable_rooms.runtime import Runtime, open_with_doors
@@ -86,10 +89,26 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
     return cast(A, _Bare(instance, transaction, actor_class.handlers, name, now))
 
 
+def told(room: Actor) -> list[tuple[str, str, str, list[Any], dict[str, Any]]]:
+    """What a `bare` room has told so far, which nobody delivers: (class, id, method, args, kwargs), in order."""
+    transaction: Transaction = cast(Any, room)._transaction
+    if TELLS not in transaction.annexes:
+        return []
+    rows = internal(transaction.connection, "SELECT actor, id, method, arguments FROM _tells ORDER BY number")
+    return [(actor, id, method, *unpacked(arguments)) for actor, id, method, arguments in rows]
+
+
+def _address(actor: type[Any], id: str) -> tuple[RoomName, Handlers]:
+    """A bare room may tell rooms of every class."""
+    (known,) = actor_classes([actor]).values()
+    return room_name(actor.__name__, id), known.handlers
+
+
 class _BareSurroundings:
     def __init__(self, transaction: Transaction, name: RoomName, now: Callable[[], float], random: Random) -> None:
         self.sql: SQL = transaction.sql
         self.kv = KeyValue(transaction, Limits().row_bytes_max)
+        self.tells = Tells(transaction, _address, Limits(), now)
         self.room_id = name.id
         self.random = random
         self._now = now

@@ -132,7 +132,8 @@ async def test_rooms_in_quarantine_stay_known_when_the_catalog_is_lost(tmp_path,
 async def test_a_catalog_of_the_first_format_gets_the_new_columns(tmp_path, autojump_clock):
     await made(tmp_path)
     with sqlite3.connect(tmp_path / "catalog.db") as catalog:
-        for column in ("version", "created", "last_active", "bytes", "sick"):
+        catalog.execute("DROP INDEX rooms_to_wake")
+        for column in ("version", "created", "last_active", "bytes", "sick", "wake_at"):
             catalog.execute(f"ALTER TABLE rooms DROP COLUMN {column}")
         catalog.execute("DROP TABLE classes")
         catalog.execute("PRAGMA user_version = 0")
