@@ -34,6 +34,7 @@ class House(Records, Protocol):
     watchdog: Watchdog
     backoff: Backoff
     checkpoints: trio.Semaphore
+    offloads: trio.Semaphore
     stopping: bool
 
     async def take_place(self, seat: "Seat") -> None:
@@ -59,6 +60,7 @@ class Seat:
         self.file = RoomFile(name, actor_class, house)
         self.lock = self.file.lock
         self.checkpoints = house.checkpoints
+        self.offloads = house.offloads
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
         self.borrowers = 0  # that work on the closed file: the seat, and with it its lock, must stay the one
