@@ -11,6 +11,7 @@ Imports nothing of ours. Users import from `durable_rooms`.
 """
 
 from actors.actor import Actor
+from actors.command import command
 from actors.disk import Disk
 from actors.doors import Doors
 from actors.errors import (
@@ -146,6 +147,7 @@ __all__ = [
     "UnknownMethod",
     "WorkerThreads",
     "WrongDoor",
+    "command",
     "open_house",
     "read",
 ]

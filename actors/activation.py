@@ -47,6 +47,7 @@ class Housing(Protocol):
     courier: Courier
     address: Address
     checkpoints: trio.Semaphore  # so many rooms are checkpointed at once
+    offloads: trio.Semaphore  # so many offloaded calls run at once
     lock: trio.Lock  # checkpoint, close, re-home and read lane exclude each other (rule 14)
 
     def wrote(self, position: Position, entries: int) -> None:
@@ -91,6 +92,7 @@ class Activation:
         self.durable = self.position  # the newest that a caller may have been told of
         self._on_its_way: list[tuple[int, Position]] = []  # commits that no round has certified yet, by their count
         self._stamp: tuple[int, tuple[int, int]] | None = None  # of the WAL, when we last looked for other programs' commits
+        self.slots = housing.offloads
         self.upkeep = Upkeep(self, self._room, limits, doors.threads, housing.checkpoints, housing.lock)
         self.sql: SQL = storage.transaction.sql
         self.kv = KeyValue(storage.transaction, limits.row_bytes_max)
@@ -102,7 +104,7 @@ class Activation:
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
         turns = Turns(actor, storage.transaction, limits, self, doors.stopwatch, note)
-        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits)
+        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits, doors)
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
     @property
@@ -178,9 +180,20 @@ class Activation:
         return self._serving.handlers_under_way
 
     @property
+    def offloading(self) -> bool:
+        """An offloaded call runs, or is about to."""
+        return self._serving.offloading
+
+    @property
+    def lent(self) -> bool:
+        """The connection is in an offloaded call's thread: whoever reads now uses another one."""
+        return self.storage.transaction.loan is not None
+
+    @property
     def quiet(self) -> bool:
         """May leave memory (rule 5): nothing queued, running, held, in a round, or being read."""
-        return self.gate.clear and not self.handlers_under_way and not self.in_round and not self.upkeep.busy and not self.pins
+        busy = self.handlers_under_way or self.offloading or self.in_round or self.upkeep.busy or self.pins
+        return self.gate.clear and not busy
 
     @property
     def idle(self) -> bool:
@@ -192,15 +205,15 @@ class Activation:
     @property
     def may_go(self) -> bool:
         """Busy, but only with calls that end within a turn: another room may have its place for a while."""
-        return not self.leaving and not self.handlers_under_way
+        return not self.leaving and not self.handlers_under_way and not self.offloading
 
     @property
     def position(self) -> Position:
         return Position(self.storage.epoch, self.storage.transaction.seq)
 
     def commit_now(self, *, reading: bool = False) -> GateCommit:
-        """The newest commit that anybody may have seen, another program's included (rules 26, 34)."""
-        if not self.broken and self.storage.transaction.look_for_foreign_commit(reading=reading):
+        """The newest commit that anybody may have seen, another program's included (rules 26, 34): none can come while lent."""
+        if not self.broken and not self.lent and self.storage.transaction.look_for_foreign_commit(reading=reading):
             self.duties.changed = True  # that program may have changed those, too
             self.committed(wrote=True)
         return GateCommit(self.gate)
@@ -279,8 +292,7 @@ class Activation:
         storage = self.storage
         if storage.first_round:
             storage.first_round = storage.ask_itself = False
-            if storage.level_off and self.damage is None:
-                storage.raise_level()
+            self.regained()
             if storage.newborn:
                 storage.newborn = False
                 self._housing.birth_durable()
@@ -341,6 +353,12 @@ class Activation:
 
     def rested(self) -> None:
         self._housing.rested()
+
+    def regained(self) -> None:
+        """Between two transactions on its connection: raise its level, if the first round has returned (rule 11)."""
+        storage = self.storage
+        if storage.level_off and not storage.first_round and not self.lent and self.sound:
+            storage.raise_level()
 
     def end(self) -> None:
         """Nobody needs it any more: cut its circles, so that it is freed at once.

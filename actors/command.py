@@ -16,7 +16,10 @@ def command(*, offload: bool = False, timeout: float | None = None) -> Callable[
 
     Args:
       offload: run it in a worker thread, still one at a time in its room: slow SQL of this room then does not hold up others.
-      timeout: seconds from its beginning, after which it is interrupted where it runs SQL, and what it wrote is rolled back.
+        A hop costs 0.2 ms. It is for SQL: what it does in Python shares Python's lock with the loop, and Python that never ends
+        cannot be interrupted.
+      timeout: seconds from its beginning, after which it is interrupted where it runs SQL, and what it wrote is rolled back
+        (DeadlineExceeded). At most `offload_seconds_max` for an offloaded one.
     """
     if timeout is not None and not (type(timeout) in (int, float) and math.isfinite(timeout) and timeout > 0):
         raise ValueError(f"a timeout is seconds greater than zero, not {timeout!r}")

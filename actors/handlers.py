@@ -34,6 +34,7 @@ class Handler:
         "_min",
         "_signature",
         "_simple",
+        "apart",
         "fresh",
         "function",
         "is_async",
@@ -50,6 +51,9 @@ class Handler:
         marked: tuple[Any] | None = getattr(function, FRESH, None)
         self.is_read = marked is not None
         self.manner: Manner = getattr(function, MANNER, PLAIN)
+        if self.is_read and self.manner.offload:
+            raise TypeError(f"{name} is a @read, which never holds up the loop for long: leave offload=True away")
+        self.apart = self.is_async or self.manner.offload  # not in a turn of several calls: in slices, or in a thread
         self.fresh: Any = marked[0] if marked else None  # a read.Freshness or None
         # Learnt from the first call and presumed before it: a turn with such a call begins its transaction first (see Turns).
         self.uses_sql: bool | None = None

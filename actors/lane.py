@@ -91,6 +91,7 @@ class Lane:
         seat = self._seats.seat(call.name)
         async with seat.visit(patient=True) as activation:
             # A handler that asks its own room is in the middle of a slice, which ends as it waits for the thread.
+            # An offloaded one has the connection in its thread.
             if not activation.storage.transaction.running and brevity.on_loop():
                 saw, commit = self._between_turns(activation, call, brevity)
             else:

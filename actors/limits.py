@@ -51,6 +51,14 @@ class Limits:
     """One statement of a handler; then it is interrupted and its call fails. The loop, and so every room, stands still
     meanwhile. A statement takes microseconds; one that sorts, rewrites or returns 300,000 rows takes about so long."""
 
+    offload_seconds_max: float = 30.0
+    """One offloaded handler; then its SQL is interrupted and the call fails. Its room runs nothing else meanwhile, other programs
+    cannot write to the file, and the WAL grows; 30 s read 10 GB or rewrite a million rows."""
+
+    offload_calls_max: int = 4
+    """Offloaded handlers that run at once. SQLite works without Python's lock, so each may keep a processor busy; what they do in
+    Python they take from the loop, in pieces of up to 5 ms, so more would slow down every room and finish no sooner."""
+
     blocked_seconds_warn: float = 0.5
     """After so long in one handler the watchdog logs its stack. Handlers take microseconds; this is felt in every room."""
 

@@ -80,6 +80,7 @@ class Runtime:
         self._residents: Residents[Seat] = Residents(limits.open_rooms_max)
         self.opening = trio.Lock()
         self.checkpoints = trio.Semaphore(CHECKPOINTS_MAX)
+        self.offloads = trio.Semaphore(limits.offload_calls_max)
         self.stopping = False
         self.left: Left | None = None  # after an orderly stop
         self._admitting = False
@@ -358,6 +359,7 @@ class Runtime:
             seat.refuse_all(closed(seat.name))
             if seat.activation is not None and not seat.activation.quiet:
                 unknown += seat.activation.handlers_under_way
+                self._refused += seat.activation.offloading
                 seat.activation.cancel_handlers()
         with trio.move_on_at(drain.deadline):  # one bound for both: what calls have used up, the follower must do without
             await self.follower.drain()

@@ -39,6 +39,7 @@ class House(Records, Protocol):
     waker: Waker
     checkpoints: trio.Semaphore
     courier: Courier
+    offloads: trio.Semaphore
     stopping: bool
 
     def address(self, actor: type[Any], id: str) -> tuple[RoomName, Handlers]:
@@ -70,6 +71,7 @@ class Seat:
         self.checkpoints = house.checkpoints
         self.courier = house.courier
         self.address = house.address
+        self.offloads = house.offloads
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
         self.borrowers = 0  # that work on the closed file: the seat, and with it its lock, must stay the one

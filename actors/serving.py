@@ -6,12 +6,14 @@ from typing import Any, Protocol
 import trio
 
 from actors.actor import Actor
+from actors.doors import Doors
 from actors.envelope import Envelope
 from actors.errors import OutcomeUnknown, RoomLocked
 from actors.follower import Position
 from actors.gate import Gate
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.mailbox import Mailbox
+from actors.offload import Offload
 from actors.slices import Slices
 from actors.transaction import Transaction
 from actors.turn import Turns
@@ -25,6 +27,7 @@ class Served(Protocol):
     broken: bool
     void: bool
     leaving: bool
+    slots: trio.Semaphore
 
     @property
     def sound(self) -> bool: ...
@@ -38,6 +41,8 @@ class Served(Protocol):
         ...
 
     def rested(self) -> None: ...
+    def committed(self, *, wrote: bool) -> None: ...
+    def regained(self) -> None: ...
 
 
 class Serving:
@@ -49,6 +54,7 @@ class Serving:
         transaction: Transaction,
         turns: Turns,
         limits: Limits,
+        doors: Doors,
     ) -> None:
         self._served = served
         self._actor = actor
@@ -59,7 +65,10 @@ class Serving:
         self._room = transaction.room
         self._wakeup = Wakeup()
         self._slices = Slices(turns, transaction, self._wakeup.set)
+        self._offload = Offload(served, actor, mailbox, transaction, turns, self._slices, doors, limits)
         self._starting: Envelope | None = None  # an async handler that is about to begin
+        self._offloaded: Envelope | None = None  # a call in a thread, or about to be: no turn meanwhile
+        self._lent = False  # it has the connection: no slice, either
         self._nursery: trio.Nursery | None = None
         self._paused = False  # the last part of a checkpoint: no turn and no slice meanwhile
 
@@ -69,7 +78,11 @@ class Serving:
 
     def pause(self, paused: bool) -> None:
         self._paused = paused
-        self._slices.pause(paused)
+        self._slices.pause(paused or self._lent)
+
+    def _lend(self, lent: bool) -> None:
+        self._lent = lent
+        self._slices.pause(lent or self._paused)
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
         return self._slices.exclusive()
@@ -81,7 +94,7 @@ class Serving:
 
     def end(self) -> None:
         """Cut its circles (see Activation.end)."""
-        del self._served, self._actor, self._transaction, self._turns, self._slices
+        del self._served, self._actor, self._transaction, self._turns, self._slices, self._offload
 
     @property
     def begun(self) -> bool:
@@ -92,6 +105,11 @@ class Serving:
     def handlers_under_way(self) -> int:
         """Async handlers that have begun, or are about to."""
         return len(self._slices.running) + (self._starting is not None)
+
+    @property
+    def offloading(self) -> bool:
+        """A call is in a thread, or about to be."""
+        return self._offloaded is not None
 
     # -- the loop ---------------------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -125,17 +143,21 @@ class Serving:
             await self._wakeup.wait()
 
     def _may_turn(self) -> bool:
-        return self._starting is None and not self._slices.excludes_others and not self._paused
+        return self._starting is None and self._offloaded is None and not self._slices.excludes_others and not self._paused
 
     async def _turn(self, nursery: trio.Nursery) -> None:
-        settled, next_async, locked = self._turns.run(self._mailbox)
+        settled, next_apart, locked = self._turns.run(self._mailbox)
         position = self._served.position
         for envelope in settled:
             envelope.position = position
         self._served.gate.hold(settled)
-        if next_async is not None:
-            self._starting = next_async
-            nursery.start_soon(self._run_async, next_async)
+        if next_apart is not None:
+            if next_apart.handler.is_async:
+                self._starting = next_apart
+                nursery.start_soon(self._run_async, next_apart)
+            else:
+                self._offloaded = next_apart
+                nursery.start_soon(self._run_offloaded, next_apart, nursery)
         self._served.turned(nursery)
         if locked:
             await self._wait_for_lock()
@@ -155,6 +177,14 @@ class Serving:
         finally:
             self._served.gate.hold((envelope,))
             self._wakeup.set()
+
+    async def _run_offloaded(self, envelope: Envelope, nursery: trio.Nursery) -> None:
+        try:
+            await self._offload.run(envelope, self._lend)
+        finally:
+            self._offloaded = None
+            self._wakeup.set()
+        self._served.turned(nursery)
 
     async def _begin_async(self, envelope: Envelope) -> Any:
         """The handler's coroutine; the first line of its first slice lets the next turn begin, in the order of the mailbox."""

@@ -40,6 +40,11 @@ class Slices:
         if not paused:
             self._waiting.unpark_all()
 
+    async def until_free(self) -> None:
+        """Wait until nothing holds back the other calls of the room."""
+        while self._paused or self._holder is not None:
+            await self._waiting.park()
+
     @asynccontextmanager
     async def exclusive(self) -> AsyncGenerator[None]:
         me = trio.lowlevel.current_task()

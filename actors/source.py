@@ -52,7 +52,7 @@ class RoomSource:
     async def collect(self, after: int) -> Changes:
         activation = self._seats.seated(self.name)
         usable = activation is not None and not activation.broken and activation.damage is None
-        if activation is not None and usable and _is_short(activation, after):
+        if activation is not None and usable and not activation.lent and _is_short(activation, after):
             with self._noticing_damage(activation):
                 return self._changes(activation, after)
         if activation is None:
@@ -61,7 +61,7 @@ class RoomSource:
                 return changes
         seat = self._seats.seat(self.name)
         async with seat.visit() as activation:
-            if _is_short(activation, after):
+            if not activation.lent and _is_short(activation, after):
                 with self._noticing_damage(activation):
                     return self._changes(activation, after)
             async with seat.lock:
@@ -95,13 +95,17 @@ class RoomSource:
         seat = self._seats.seat(self.name)
         async with seat.visit() as activation, seat.lock:
             storage = activation.storage
+            local, threads = seat.actor_class.actor.local_tables, self._seats.doors.threads
             with self._noticing_damage(activation):
-                timeline = capture.timeline(storage.connection)
+                if activation.lent:
+                    timeline, schema = await threads.run(self._moment, storage.path, local)
+                else:
+                    timeline, schema = capture.timeline(storage.connection), storage.transaction.schema.replicated
             yield RoomCopy(
                 room=self.name,
                 path=storage.path,
                 timeline=timeline,
-                schema=storage.transaction.schema.replicated,
+                schema=schema,
                 commit_now=partial(self._commit_now, activation),
             )
 
@@ -170,6 +174,11 @@ class RoomSource:
             tables = capture.extract(connection, known.extractions, after)
             timeline, bounds = capture.timeline(connection), capture.bounds(connection)
             return found(self.name, tables, known.schema.replicated, timeline, bounds, after)
+
+    def _moment(self, path: Path, local: frozenset[str]) -> tuple[tuple[EpochStart, ...], Schema]:
+        """Timeline and schema as of the last commit. Blocks."""
+        with beside(self._seats.doors.disk, path) as connection:
+            return capture.timeline(connection), self._seats.schemas.of(connection, local).schema.replicated
 
     def _census(self, path: Path, local: frozenset[str], bytes_max: int) -> Census:
         """Blocks."""

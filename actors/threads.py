@@ -100,6 +100,11 @@ class Brevity:
             self.hops = min(self.hops * 2, BRIEF_HOPS_MAX)
 
 
+def this_thread() -> int:
+    """Which thread runs this."""
+    return threading.get_ident()
+
+
 class InlineThreads:
     """For tests: the job runs on the loop, so that trio's autojump clock never counts a running thread as idle time."""
 

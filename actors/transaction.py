@@ -16,6 +16,7 @@ from actors.compaction import Compaction
 from actors.deadline import Deadline
 from actors.errors import RoomLocked, RoomUnfit, StatementRefused, StorageFull, TurnVoid
 from actors.guard import Guard
+from actors.loan import Loan
 from actors.quarantine import is_damage
 from actors.schema import RoomSchema, refuse_names
 from actors.schemas import Schemas
@@ -46,6 +47,7 @@ class Transaction:
         self.sql = SQL(self)
         self._execute: Callable[..., Any] = connection.execute  # for the two statements of every call
         self.entered = False
+        self.loan: Loan | None = None  # an offloaded call has the connection in its thread: nobody else may touch it
         self.room = room
         self.known = schemas.of(connection, local)
         first, self.seq = capture.bounds(connection)
@@ -244,10 +246,15 @@ class Transaction:
                 f"Nothing ran of: {query:.200}",
                 room=self.room,
             )
+        loan = self.loan
+        if loan is not None:
+            loan.check(query)
         if self.lost is not None:
             raise void_turn(self.lost, self.room) from self.lost
         if self.damage is not None:
             raise self.damage
+        if loan is not None and loan.entered:
+            return
         if not self.begun:
             try:
                 self.begin()
@@ -264,7 +271,10 @@ class Transaction:
                 ran="rolled back",
             )
         self._execute("SAVEPOINT call", prepare_flags=INTERNAL)
-        self.entered = True
+        if loan is None:
+            self.entered = True
+        else:
+            loan.entered = True  # so that each of its statements comes here first
         self.guard.handler_runs = True
         self.guard.schema_touched = False
 
@@ -312,6 +322,8 @@ class Transaction:
         if not self.connection.in_transaction:
             self.lost = error
             self.begun = self.entered = self.guard.handler_runs = False
+        if self.loan is not None and isinstance(error, apsw.InterruptError):
+            raise self.loan.refusal() from error
 
     def search(self, table: str, words: str, limit: int) -> Rows:
         """See sql.SQL.match. The guard lets the index be read: no text of a handler's can name it."""
@@ -332,7 +344,7 @@ class Transaction:
             self.look_for_rollback(error)
             raise
         finally:
-            self.guard.handler_runs = self.entered
+            self.guard.handler_runs = self.entered or self.loan is not None
 
     def annexed(self) -> None:
         """The running call has made a table of the runtime's own; undone with it."""

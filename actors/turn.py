@@ -50,9 +50,10 @@ class Turns:
         transaction.limit_statements(limits.statement_seconds_max, now)
 
     def run(self, mailbox: Mailbox) -> tuple[list[Envelope], Envelope | None, bool]:
-        """Run calls until the mailbox is empty, a bound is reached or an async handler is next; then commit.
+        """Run calls until the mailbox is empty, a bound is reached or one is next that runs apart; then commit.
 
-        Returns the settled calls, the async call that must be started next, and whether another program's lock stopped the turn.
+        Returns the settled calls, the async or offloaded call that must be started next, and whether another program's lock
+        stopped the turn.
         """
         transaction = self._transaction
         settled: list[Envelope] = []
@@ -62,7 +63,7 @@ class Turns:
         at = now()
         until = at + self._limits.turn_seconds_max
         locked = False
-        next_async = None
+        next_apart = None
         while len(settled) < self._limits.turn_calls_max:
             envelope = mailbox.take()
             if envelope is None:
@@ -72,8 +73,8 @@ class Turns:
                 mailbox.put_back(envelope)
                 locked = True
                 break
-            if handler.is_async:
-                next_async = envelope
+            if handler.apart:
+                next_apart = envelope
                 break
             settled.append(envelope)
             note.began = at
@@ -84,7 +85,7 @@ class Turns:
                 break
         note.envelope = None
         self.commit(settled)
-        return settled, next_async, locked
+        return settled, next_apart, locked
 
     def try_begin(self) -> bool:
         """False while another program holds the write lock, and if the file cannot be read any more."""
@@ -132,6 +133,11 @@ class Turns:
 
     def keep(self, envelope: Envelope, value: object) -> None:
         """End the running call with its result. Raises what makes the call fail."""
+        self.carry(envelope, value)
+        self._transaction.call_ends()
+
+    def carry(self, envelope: Envelope, value: object) -> None:
+        """Take the running call's result by value. Raises what makes the call fail."""
         transaction = self._transaction
         handler = envelope.handler
         try:
@@ -147,7 +153,6 @@ class Turns:
             handler.uses_sql = True
         elif handler.uses_sql is None:
             handler.uses_sql = False
-        transaction.call_ends()
 
     def undo(self, error: BaseException, settled: list[Envelope], envelope: Envelope) -> bool:
         """Undo the running call; False if SQLite rolled the whole turn back, which voids the neighbours, too."""

@@ -50,6 +50,7 @@ from actors import (  # noqa: E402 - only after the check
     TurnVoid,
     UnknownMethod,
     WrongDoor,
+    command,
     read,
 )
 from durable_rooms.dumping import Dumped  # noqa: E402
@@ -106,6 +107,7 @@ __all__ = [
     "TurnVoid",
     "UnknownMethod",
     "WrongDoor",
+    "command",
     "open_runtime",
     "read",
 ]

@@ -7,6 +7,7 @@ threads run inline, so that trio's autojump clock never takes a running thread f
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from copy import copy
 from os import PathLike
 from random import Random
 from typing import Any, TypeVar, cast
@@ -120,6 +121,13 @@ class _BareSurroundings:
         raise TypeError("bare() runs no async handlers; use durable_rooms.testing.open_test_runtime")
 
 
+def _inline(handler: Handler) -> Handler:
+    """An offloaded handler runs like any other here."""
+    own = copy(handler)
+    own.apart = handler.is_async
+    return own
+
+
 class _Bare:
     """Stands in for the actor: handlers run as turns, everything else is the instance's own."""
 
@@ -129,7 +137,7 @@ class _Bare:
         self._instance = instance
         self._now = now
         self._transaction = transaction
-        self._handlers = {handler.name: handler for handler in handlers}
+        self._handlers = {handler.name: _inline(handler) for handler in handlers}
         self._name = name
         self._limits = Limits()
         self._turns = Turns(instance, transaction, self._limits, self, lambda: 0.0)
