@@ -23,6 +23,7 @@ from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
+from actors.replies import Replies
 from actors.serving import Serving
 from actors.sql import SQL
 from actors.storage import Storage
@@ -79,6 +80,7 @@ class Activation:
         self.upkeep = Upkeep(self, self._room, limits, doors.threads, housing.checkpoints, housing.lock)
         self.sql: SQL = storage.transaction.sql
         self.kv = KeyValue(storage.transaction, limits.row_bytes_max)
+        storage.transaction.replies = Replies(storage.transaction, doors.wall_clock, limits)
         self.now = doors.wall_clock
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room

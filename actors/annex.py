@@ -13,9 +13,14 @@ from actors.space import Fullness
 from actors.sql import SQLValue
 
 KV = "_kv"
+REPLIES = "_replies"
 
 TABLES = {
     KV: "CREATE TABLE _kv (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID",
+    # Its ids are the order in which replies expire, as long as the clock does not jump; the reply is last, so that what stands
+    # before it is read without it.
+    REPLIES: "CREATE TABLE _replies (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, method TEXT NOT NULL, "
+    "digest BLOB NOT NULL, expires_at REAL NOT NULL, reply BLOB NOT NULL)",
 }
 """By name; never changed once released. `Annex` makes them, `schema` knows their names as the runtime's own."""
 

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -38,6 +38,7 @@ class Handler:
         "function",
         "is_async",
         "is_read",
+        "is_timed",
         "manner",
         "name",
         "uses_sql",
@@ -50,6 +51,7 @@ class Handler:
         marked: tuple[Any] | None = getattr(function, FRESH, None)
         self.is_read = marked is not None
         self.manner: Manner = getattr(function, MANNER, PLAIN)
+        self.is_timed = self.manner.timeout != math.inf
         self.fresh: Any = marked[0] if marked else None  # a read.Freshness or None
         # Learnt from the first call and presumed before it: a turn with such a call begins its transaction first (see Turns).
         self.uses_sql: bool | None = None
@@ -70,6 +72,11 @@ class Handler:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise BadArguments(f"{room}: {self.name}{self._signature}: {error}. Nothing ran.", room=room) from error
+
+    def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Arguments that fit, those by name in their places where they have one."""
+        bound = self._signature.bind(*args, **kwargs)
+        return bound.args, bound.kwargs
 
 
 _signatures: "WeakKeyDictionary[Callable[..., Any], inspect.Signature]" = WeakKeyDictionary()
