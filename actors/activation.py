@@ -26,6 +26,7 @@ from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
+from actors.replies import Replies
 from actors.serving import Serving
 from actors.sql import SQL
 from actors.storage import Storage
@@ -98,6 +99,7 @@ class Activation:
         self.kv = KeyValue(storage.transaction, limits.row_bytes_max)
         self.tells = Tells(storage.transaction, housing.address, limits, doors.wall_clock)
         self.telling = Telling(housing.name, self, self.tells, housing.courier, doors.wall_clock)
+        storage.transaction.replies = Replies(storage.transaction, doors.wall_clock, limits)
         self.now = doors.wall_clock
         self.duties = Duties(housing.due)
         self.duties.add(self.telling)

@@ -16,6 +16,7 @@ KV = "_kv"
 TELLS = "_tells"
 TELLS_DEAD = "_tells_dead"
 TOLD = "_told"
+REPLIES = "_replies"
 
 TABLES = {
     KV: "CREATE TABLE _kv (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID",
@@ -27,6 +28,10 @@ TABLES = {
         attempts INTEGER NOT NULL, reason TEXT NOT NULL)""",
     TOLD: """CREATE TABLE _told (actor TEXT NOT NULL, id TEXT NOT NULL, epoch INTEGER NOT NULL, number INTEGER NOT NULL,
         PRIMARY KEY (actor, id)) WITHOUT ROWID""",
+    # Its ids are the order in which replies expire, as long as the clock does not jump; the reply is last, so that what stands
+    # before it is read without it.
+    REPLIES: "CREATE TABLE _replies (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, method TEXT NOT NULL, "
+    "digest BLOB NOT NULL, expires_at REAL NOT NULL, reply BLOB NOT NULL)",
 }
 """By name; never changed once released. `Annex` makes them, `schema` knows their names as the runtime's own."""
 

@@ -65,9 +65,18 @@ def by_value_and_bytes(value: Any) -> tuple[Any, bytes]:
         raise ValueError(_what_is_wrong(error)) from error
 
 
-def unpacked(packed: bytes) -> Any:
+def packed(value: Any) -> bytes:
+    """The msgpack of a value that has crossed, or is about to be refused by `by_value`. Raises ValueError."""
+    try:
+        return _pack(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        _packer.reset()
+        raise ValueError(_what_is_wrong(error)) from error
+
+
+def unpacked(content: bytes) -> Any:
     """What `by_value_and_bytes` has packed."""
-    return _unpack(packed, timestamp=3, strict_map_key=False)
+    return _unpack(content, timestamp=3, strict_map_key=False)
 
 
 def _what_is_wrong(error: Exception) -> str:

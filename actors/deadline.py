@@ -1,15 +1,37 @@
-"""A deadline for each statement of a handler: the loop stands still while it runs, and every room with it.
+"""A deadline for each statement of a handler, because the loop stands still while it runs, and every room with it; and the one of
+its call, if it has one.
 
 SQLite calls the progress handler every so many steps of its virtual machine, also inside one long statement; a true answer
 interrupts it. A write that is interrupted makes SQLite roll back the whole transaction (see Transaction.look_for_rollback).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 # Steps of SQLite's virtual machine between two looks: 0.1 ms of computing, or at worst so many pages read from a cold disk.
 # A look costs 0.3 µs, so 1,000 cost an insert nothing that could be measured (11.5 µs with and without; at 100: a scan +27 %).
 STEPS = 1_000
+
+
+class CallTime:
+    """Until when the running call may go on; of one room's transaction."""
+
+    __slots__ = ("passed", "until", "words")
+
+    def __init__(self) -> None:
+        self.until = math.inf  # on the stopwatch
+        self.words = ""  # what bounds it
+        self.passed = False  # a statement was interrupted for it
+
+    def bound(self, until: float, words: str) -> None:
+        self.until = until
+        self.words = words
+        self.passed = False
+
+    def unbound(self) -> None:
+        self.until = math.inf
+        self.passed = False
 
 
 class Judge(Protocol):
@@ -51,3 +73,20 @@ class Deadline:
             statements.statement_began = now
             return False
         return now - statements.statement_began > statements.statement_seconds_max
+
+
+class CallDeadline(Deadline):
+    """Of a room's own connection, on which calls run."""
+
+    __slots__ = ("_time",)
+
+    def __init__(self, statements: Statements, stopwatch: Callable[[], float], time: CallTime) -> None:
+        super().__init__(statements, stopwatch)
+        self._time = time
+
+    def __call__(self) -> bool:
+        time = self._time
+        if time.until != math.inf and self._statements.guard.handler_runs and self._stopwatch() > time.until:
+            time.passed = True
+            return True
+        return super().__call__()

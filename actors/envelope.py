@@ -41,10 +41,13 @@ class Envelope:
         "deadline",
         "error",
         "handler",
+        "kept",
         "kwargs",
         "once",
+        "out",
         "position",
         "size",
+        "timeout",
         "value",
     )
 
@@ -56,7 +59,10 @@ class Envelope:
         self.begun = False
         self.once: Once | None = None
         self.deadline = math.inf  # trio time, after which it must not run and what it does is rolled back
+        self.timeout = math.inf  # seconds; the deadline as its caller said it, for the words of errors
+        self.kept = ""  # of a handler that has begun: why something of it may be there although it fails; a sentence
         self.abandoned = False
+        self.out = False  # its outcome was let out, and does not change any more
         self.error: BaseException | None = None  # what the call raised
         self.value: Any = None  # what it returned, already by value
         self.position = NOWHERE  # of the room, as it saw or made it
@@ -72,8 +78,26 @@ class Envelope:
         if self.error is not None:
             raise self.error
 
+    async def settled_before(self, deadline: float) -> bool:
+        """Wait for the outcome, at most until then (trio time); whether it is out. One that has not begun by then never runs.
+
+        Cancelled, it lets go of the call; but a caller whose time is up may wait again for one that has begun.
+        """
+        if self.out:
+            return True
+        self._task = trio.lowlevel.current_task()
+        with trio.CancelScope(deadline=deadline) as scope:
+            try:
+                await trio.lowlevel.wait_task_rescheduled(self._step_back)
+            except trio.Cancelled:
+                if not self.begun or not scope.cancel_called:
+                    self.abandoned = True
+                raise
+        return self.out
+
     def release(self) -> None:
         """Let the noted outcome out to the caller, if it still waits."""
+        self.out = True
         task = self._task
         if task is not None:
             self._task = None
@@ -86,8 +110,11 @@ class Envelope:
         self.release()
 
     def _let_go(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._task = None
         self.abandoned = True
+        return self._step_back(_raise_cancel)
+
+    def _step_back(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
 

@@ -1,8 +1,10 @@
 """Every error of the runtime, as a tree. The first question a caller has is *did it run?*, so the tree is cut by its answer.
 
-RoomsError                         ran, retryable, room
+RoomsError                         ran, retryable, overloaded, room, method
 ├── CallRefused                    nothing ran
 │   ├── RoomIdInvalid              the room's id cannot name a room
+│   ├── KeyInvalid                 an idempotency key that is no text of 1 to 1,024 bytes
+│   ├── KeyReused                  another call has run under this idempotency key
 │   ├── UnknownMethod              no such public handler
 │   ├── BadArguments               wrong arguments, or a value that msgpack cannot carry
 │   ├── TooLarge                   over a named limit (as a result: rolled back)
@@ -20,12 +22,13 @@ RoomsError                         ran, retryable, room
 ├── CallFailed                     it ran and was rolled back
 │   ├── StorageFull                the disk has no space (ran = "no": the whole turn is void)
 │   ├── TurnVoid                   SQLite rolled back the whole turn (ran = "no" for the neighbours)
-│   ├── DeadlineExceeded           a statement ran longer than `statement_seconds_max` and was interrupted
+│   ├── DeadlineExceeded           the call passed its timeout, or a statement of it `statement_seconds_max` (ran = "unknown" for
+│   │                              an async handler whose earlier slices are committed)
 │   └── StatementRefused           a statement that handlers may not run, or a table that cannot be replicated
 │       ├── NoRow                  .one() or .scalar() found nothing
 │       └── ManyRows               .one() or .scalar() found more than one row
 ├── OutcomeUnknown                 it may be there or not: read before repeating
-├── CallTimeout                    a blocking caller's own timeout passed: ran says whether the call had begun
+├── CallTimeout                    the caller's timeout passed without an answer of the room: ran says whether the call had begun
 ├── DataDirInUse                   open_runtime: another process owns the directory
 ├── DiskUnfit                      open_runtime: the directory cannot hold rooms
 ├── DiskFailed                     the runtime stopped: syncs fail in several rooms, or in the catalog
@@ -45,12 +48,15 @@ class RoomsError(Exception):
 
     Attributes:
       ran: "no" (nothing ran), "rolled back" (ran, left no trace), "unknown" (committed or not: read before repeating).
-      retryable: True when the same call may succeed later without a change of code or data.
+      retryable: True when the same call may succeed later without a change of code or data, and repeating it does nothing twice.
+      overloaded: True when there is too much to do: wait before you repeat.
       room: "Class/id", or "" where no room is concerned.
+      method: the handler that was called, or "".
     """
 
     ran: Ran = "no"
     retryable: bool = False
+    overloaded: bool = False
 
     def __init__(self, message: str, *, room: str = "", ran: Ran | None = None) -> None:
         super().__init__(message)
@@ -66,6 +72,14 @@ class CallRefused(RoomsError):
 
 class RoomIdInvalid(CallRefused, ValueError):
     """A room id is text of 1 to 1,024 bytes of UTF-8, without lone surrogates."""
+
+
+class KeyInvalid(CallRefused, ValueError):
+    """An idempotency key is text of 1 to 1,024 bytes of UTF-8, without lone surrogates."""
+
+
+class KeyReused(CallRefused):
+    """Another method, or the same with other arguments, has run under this idempotency key. Give each call a key of its own."""
 
 
 class UnknownMethod(CallRefused, AttributeError):
@@ -84,6 +98,7 @@ class Overloaded(CallRefused):
     """The room's mailbox is full. Wait and try again, or shed load; the runtime never waits in your place."""
 
     retryable = True
+    overloaded = True
 
 
 class RoomLocked(CallRefused):
@@ -150,8 +165,11 @@ class TurnVoid(CallFailed):
     retryable = True
 
 
-class DeadlineExceeded(CallFailed):
-    """A statement ran too long and was interrupted, since the loop stands still meanwhile; the message quotes it."""
+class DeadlineExceeded(CallFailed, TimeoutError):
+    """The call passed its timeout, or a statement of it ran too long and was interrupted, since the loop stands still meanwhile.
+
+    What it wrote was rolled back. Where an async handler was cancelled whose earlier slices are committed, `ran` is "unknown".
+    """
 
 
 class StatementRefused(CallFailed):
@@ -173,7 +191,11 @@ class OutcomeUnknown(RoomsError):
 
 
 class CallTimeout(RoomsError, TimeoutError):
-    """The caller's timeout passed. `ran` is "no": the call had not begun and never will; or "unknown": it had, and completes."""
+    """The caller's timeout passed without an answer of the room.
+
+    `ran` is "no": the call had not begun and never will; or "unknown", and then not `retryable`: it had begun, or was not durable
+    yet.
+    """
 
     retryable = True
 

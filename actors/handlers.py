@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -39,6 +39,7 @@ class Handler:
         "function",
         "is_async",
         "is_read",
+        "is_timed",
         "manner",
         "name",
         "uses_sql",
@@ -54,6 +55,7 @@ class Handler:
         if self.is_read and self.manner.offload:
             raise TypeError(f"{name} is a @read, which never holds up the loop for long: leave offload=True away")
         self.apart = self.is_async or self.manner.offload  # not in a turn of several calls: in slices, or in a thread
+        self.is_timed = self.manner.timeout != math.inf
         self.fresh: Any = marked[0] if marked else None  # a read.Freshness or None
         # Learnt from the first call and presumed before it: a turn with such a call begins its transaction first (see Turns).
         self.uses_sql: bool | None = None
@@ -74,6 +76,11 @@ class Handler:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise BadArguments(f"{room}: {self.name}{self._signature}: {error}. Nothing ran.", room=room) from error
+
+    def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Arguments that fit, those by name in their places where they have one."""
+        bound = self._signature.bind(*args, **kwargs)
+        return bound.args, bound.kwargs
 
 
 _signatures: "WeakKeyDictionary[Callable[..., Any], inspect.Signature]" = WeakKeyDictionary()

@@ -61,6 +61,10 @@ class ReadScope:
         self._indexes = indexes
 
     @property
+    def call_bound(self) -> str:
+        return ""
+
+    @property
     def statement_seconds_max(self) -> float:
         return self._statements.statement_seconds_max
 

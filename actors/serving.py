@@ -1,16 +1,19 @@
 """Serving: the loop of one activation that takes its turns from the mailbox, and the tasks of its async handlers."""
 
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Protocol
 
 import trio
 
+from actors import timeouts
 from actors.actor import Actor
 from actors.doors import Doors
 from actors.envelope import Envelope
 from actors.errors import OutcomeUnknown, RoomLocked
 from actors.follower import Position
 from actors.gate import Gate
+from actors.keyed import run_once
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.mailbox import Mailbox
 from actors.offload import Offload
@@ -164,13 +167,18 @@ class Serving:
 
     async def _run_async(self, envelope: Envelope) -> None:
         call = self._begin_async(envelope)
+        timeouts.begin(envelope)
+        late = trio.CancelScope(deadline=envelope.deadline)
         try:
-            await self._slices.run(envelope, call)
+            with late:
+                await self._slices.run(envelope, call)
+            if late.cancelled_caught:
+                envelope.error = timeouts.cancelled(envelope, self._room)
         except trio.Cancelled:
             envelope.error = self._cut_short()
             raise
         except BaseExceptionGroup as group:  # the same, and what its child tasks raised meanwhile: nobody else's matter
-            envelope.error = self._cut_short()
+            envelope.error = timeouts.cancelled(envelope, self._room) if late.cancelled_caught else self._cut_short()
             rest = group.split((trio.Cancelled, Exception))[1]
             if rest is not None:
                 raise rest from None
@@ -190,10 +198,10 @@ class Serving:
         """The handler's coroutine; the first line of its first slice lets the next turn begin, in the order of the mailbox."""
         self._starting = None
         self._wakeup.set()
-        answer = envelope.once.answered(self._transaction) if envelope.once is not None else None
-        if answer is not None:
-            return answer[0]
-        return await envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs)
+        if timeouts.expired(envelope):
+            raise timeouts.not_begun(envelope, self._room)
+        handler = partial(envelope.handler.function, self._actor, *envelope.args, **envelope.kwargs)
+        return await handler() if envelope.once is None else await run_once(envelope, self._transaction, handler)
 
     def _cut_short(self) -> OutcomeUnknown:
         return self._served.gate.broken or OutcomeUnknown(

@@ -12,10 +12,13 @@ from typing import Any
 import trio
 
 from actors.envelope import Envelope
+from actors.errors import RoomsError
 from actors.follower import Position
 from actors.limits import LOCK_POLL_SECONDS
 from actors.transaction import Transaction
 from actors.turn import Turns
+
+EARLIER_SLICES = "What its earlier slices wrote is committed: read before you repeat it"
 
 
 class Slices:
@@ -93,6 +96,7 @@ class Slices:
         transaction, turns = self._transaction, self._turns
         transaction.call_begins()
         turns.slice_begins(envelope)
+        before = transaction.seq
         try:
             step = call.send(value) if error is None else call.throw(error)
         except StopIteration as stop:
@@ -101,14 +105,21 @@ class Slices:
             envelope.error = raised
             turns.undo(raised, [], envelope)
             turns.commit([])
+            partly(raised, envelope, transaction.room)
             if not isinstance(raised, Exception):
                 raise
             return False, None, None
+        else:
+            return self._suspend(envelope, step, before)
         finally:
             turns.slice_ends()
+
+    def _suspend(self, envelope: Envelope, step: Any, before: int) -> tuple[bool, Any, BaseException | None]:
+        transaction, turns = self._transaction, self._turns
         if transaction.entered:
             envelope.handler.uses_sql = True
         try:
+            turns.slice_in_time(envelope)
             transaction.call_ends()
         except Exception as raised:
             turns.undo(raised, [], envelope)
@@ -116,15 +127,19 @@ class Slices:
             return True, step, raised
         this_slice = Envelope(envelope.handler, [], {}, 0)  # takes the blame if the commit voids the slice
         turns.commit([this_slice])
+        if transaction.seq != before:  # another program's commit counts too: better one warning too many
+            envelope.kept = EARLIER_SLICES
         return True, step, this_slice.error
 
     def _finish(self, envelope: Envelope, value: object) -> tuple[bool, None, None]:
         envelope.error = None  # of an earlier slice, which the handler has survived
         try:
+            self._turns.slice_in_time(envelope)
             self._turns.keep(envelope, value)
         except Exception as raised:
             envelope.error = raised
             self._turns.undo(raised, [], envelope)
+            partly(raised, envelope, self._transaction.room)
         self._turns.commit([envelope])
         envelope.position = Position(self._transaction.epoch, self._transaction.seq)
         return False, None, None
@@ -134,7 +149,7 @@ class Slices:
             return True
         if self._transaction.closed:  # the room broke: the handler is cut short, and its SQL refused
             return False
-        return envelope.handler.uses_sql is not False and not self._turns.try_begin()
+        return (envelope.handler.uses_sql is not False or envelope.once is not None) and not self._turns.try_begin()
 
     async def _admission(self, envelope: Envelope) -> None:
         """Wait until this slice may run. Shielded: a deadline inside the handler must not let it in among others."""
@@ -144,3 +159,10 @@ class Slices:
                     await self._waiting.park()
                 else:
                     await trio.sleep(LOCK_POLL_SECONDS)
+
+
+def partly(error: BaseException, envelope: Envelope, room: str) -> None:
+    """An error of our own that ends an async handler must not say that all was rolled back where earlier slices are committed."""
+    if envelope.kept and isinstance(error, RoomsError) and error.ran == "rolled back" and error.room == room:
+        error.ran = "unknown"
+        error.add_note(f"({envelope.kept})")

@@ -133,6 +133,11 @@ class Scope(Protocol):
     statement_began: float | None  # None before each statement; then as its deadline first saw it
     statement_seconds_max: float
 
+    @property
+    def call_bound(self) -> str:
+        """The timeout of the call that its statement met, in words; "" where it was the statement's own."""
+        ...
+
     def enter(self, query: str) -> None:
         """Open the running handler's savepoint. Raises StatementRefused where no handler runs, RoomLocked."""
         ...
@@ -308,6 +313,12 @@ class SQL:
         if refusal is not None:
             return StatementRefused(f"{manner.who} may not {refusal}. The statement: {query:.200}")
         if isinstance(error, apsw.InterruptError):
+            if bound := self._scope.call_bound:
+                return DeadlineExceeded(
+                    f"{self._scope.room}: the call passed its deadline ({bound}) within a statement, which was interrupted. The "
+                    f"call was rolled back. The statement: {query:.200}",
+                    room=self._scope.room,
+                )
             return DeadlineExceeded(
                 f"{self._scope.room}: a statement ran longer than statement_seconds_max = "
                 f"{self._scope.statement_seconds_max:g} s and was interrupted, {manner.interrupted}. The statement: {query:.200}",

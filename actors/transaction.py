@@ -13,11 +13,12 @@ import apsw
 
 from actors import capture, fulltext
 from actors.compaction import Compaction
-from actors.deadline import Deadline
+from actors.deadline import CallDeadline, CallTime
 from actors.errors import RoomLocked, RoomUnfit, StatementRefused, StorageFull, TurnVoid
 from actors.guard import Guard
 from actors.loan import Loan
 from actors.quarantine import is_damage
+from actors.replies import Replies
 from actors.schema import RoomSchema, refuse_names
 from actors.schemas import Schemas
 from actors.space import Fullness, Roomy
@@ -75,12 +76,14 @@ class Transaction:
         self.space: Fullness = Roomy()
         self.statement_began: float | None = None  # as its deadline first saw it
         self.statement_seconds_max = math.inf
+        self.time = CallTime()
+        self.replies: Replies  # of keyed calls; the activation's
         connection.set_wal_hook(self._note_frames)
 
     def limit_statements(self, seconds: float, stopwatch: Callable[[], float]) -> None:
         """From now on, interrupt a handler's statement after so long."""
         self.statement_seconds_max = seconds
-        Deadline(self, stopwatch).install()
+        CallDeadline(self, stopwatch, self.time).install()
 
     def renew(self) -> None:
         """A turn was void: what it did to the schema is undone, and what is known of it is read again."""
@@ -88,7 +91,7 @@ class Transaction:
 
     def end(self) -> None:
         """Its connection is closed for good: cut its circle."""
-        del self.sql, self._execute
+        del self.sql, self._execute, self.replies
 
     @property
     def schema(self) -> RoomSchema:
@@ -98,6 +101,11 @@ class Transaction:
     def annexes(self) -> frozenset[str]:
         """Which of the runtime's optional tables the room has."""
         return self.known.schema.annexes
+
+    @property
+    def call_bound(self) -> str:
+        """What bounds the running call, if a statement of it was interrupted for that."""
+        return self.time.words if self.time.passed else ""
 
     @property
     def epoch(self) -> int:

@@ -1,10 +1,12 @@
 """A turn: calls that wait for the same room run one after another and share one commit. Synchronous, on the loop."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import apsw
 
+from actors import timeouts
 from actors.actor import Actor
 from actors.codec import by_value
 from actors.envelope import Envelope, cannot_cross, result_too_large
@@ -69,7 +71,11 @@ class Turns:
             if envelope is None:
                 break
             handler = envelope.handler
-            if handler.uses_sql is not False and not transaction.begun and not self.try_begin():
+            if timeouts.expired(envelope):
+                envelope.refuse(timeouts.not_begun(envelope, self._room))
+                continue
+            needs = handler.uses_sql is not False or envelope.once is not None
+            if needs and not transaction.begun and not self.try_begin():
                 mailbox.put_back(envelope)
                 locked = True
                 break
@@ -109,7 +115,12 @@ class Turns:
             once = envelope.once
             answer = once.answered(transaction) if once is not None else None
             if answer is None:
-                self.keep(envelope, envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs))
+                handler = envelope.handler
+                if handler.is_timed or envelope.deadline != math.inf:
+                    value = self._in_time(envelope)
+                else:
+                    value = handler.function(self._actor, *envelope.args, **envelope.kwargs)
+                self.keep(envelope, value)
             else:
                 envelope.value = answer[0]
                 transaction.call_ends()
@@ -121,15 +132,33 @@ class Turns:
             raise
         return True
 
+    def _in_time(self, envelope: Envelope) -> Any:
+        """Run a `def` handler that has a deadline. Raises DeadlineExceeded, and what the handler raises."""
+        time = self._transaction.time
+        timeouts.bind(envelope, time, self._now)
+        try:
+            value = envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs)
+            timeouts.in_time(envelope, self._room, time, self._now)
+            return value
+        finally:
+            time.unbound()
+
     def slice_begins(self, envelope: Envelope) -> None:
+        if envelope.deadline != math.inf:
+            timeouts.bind(envelope, self._transaction.time, self._now)
         note = self._note
         note.room = self._room
         note.turns += 1
         note.began = self._now()
         note.envelope = envelope
 
+    def slice_in_time(self, envelope: Envelope) -> None:
+        """A slice has come to its end. Raises DeadlineExceeded."""
+        timeouts.in_time(envelope, self._room, self._transaction.time, self._now)
+
     def slice_ends(self) -> None:
         self._note.envelope = None
+        self._transaction.time.unbound()
 
     def keep(self, envelope: Envelope, value: object) -> None:
         """End the running call with its result. Raises what makes the call fail."""
@@ -165,7 +194,8 @@ class Turns:
         if isinstance(error, apsw.FullError):
             envelope.error = void_turn(error, self._room)
             envelope.error.__cause__ = error
-        error.add_note(f"(raised in room {self._room} by {envelope.handler.name}; what the call wrote was rolled back)")
+        if not (isinstance(error, RoomsError) and error.ran == "no"):
+            error.add_note(f"(raised in room {self._room} by {envelope.handler.name}; what the call wrote was rolled back)")
         try:
             if self._transaction.call_fails():
                 return True

@@ -1,15 +1,15 @@
 """One room as asyncio code sees it."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from types import EllipsisType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from actors.actor import Actor
+from actors.errors import RoomsError
 from actors.handlers import Handler
-from actors.read import Freshness
-from actors.room import Reply
+from actors.room import Reply, found, say_where
 from durable_rooms.asyncio.desk import Desk
 from durable_rooms.border.crossing import Crossing
 from durable_rooms.border.stub import Stub
@@ -25,16 +25,6 @@ class Room(Stub[A, Desk]):
 
     __slots__ = ()
 
-    def options(self, *, timeout: float | EllipsisType | None = ..., fresh: Freshness | EllipsisType = ...) -> Self:
-        """The same room with other terms; what is left out stays as it is.
-
-        Args:
-          timeout: seconds that a call waits for its reply, then CallTimeout, which says whether it had begun (`asyncio.timeout`
-            cannot); None: for ever.
-          fresh: how new what its @read methods see must be; see `Freshness`.
-        """
-        return self._with(timeout, fresh)
-
     @overload
     async def call(
         self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
@@ -46,7 +36,6 @@ class Room(Stub[A, Desk]):
 
         Raises as the trio room's `call`, and
           WrongDoor: called outside the loop that opened the runtime.
-          CallTimeout: see `options`.
         Cancelled (`asyncio.timeout`) while the call waits, it never runs; once begun it completes and its reply is dropped.
         """
         return (await self._settle(self._handlers.of(method), args, kwargs)).value
@@ -65,31 +54,40 @@ class Room(Stub[A, Desk]):
         """`room.post` is `ChatRoom.post` of this room. Raises UnknownMethod, at once."""
         if handler.startswith("__"):  # `copy` asks a room that has no attributes yet
             raise AttributeError(f"a room has no {handler}")
-        return partial(self._value, self._handlers.get(handler))
+        return partial(self._value, found(self._handlers, handler, self._name))
 
     async def _value(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Any:
         return (await self._settle(handler, args, kwargs)).value
 
     async def _settle(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Crossing:
-        border, name = self._border, self._name
+        try:
+            crossing = await self._crossed(handler, args, kwargs)
+            if crossing.error is not None:
+                raise crossing.error
+            return crossing
+        except RoomsError as error:
+            say_where(error, self._name, handler, self._terms)
+            raise
+
+    async def _crossed(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Crossing:
+        """Raises CallTimeout, and what it is refused with at the border."""
+        border, timeout = self._border, self._terms.timeout
         if border.over:
-            border.check(str(name))
-        waiter = self._desk.waiter(str(name))
+            border.check(str(self._name))
+        waiter = self._desk.waiter(str(self._name))
         crossing = self._sealed(handler, args, kwargs, waiter)
         border.send(crossing)
         try:
-            if self._timeout is None:
+            if timeout == math.inf:
                 await waiter
             else:
-                async with asyncio.timeout(self._timeout):
-                    await waiter
-        except TimeoutError:  # ours: a waiter raises none
-            border.abandon(crossing)
-            if waiter.cancelled():  # else its outcome came at this very moment
-                raise crossing.timed_out(self._timeout) from None
+                await asyncio.wait((waiter,), timeout=timeout)
+                if not waiter.done():
+                    await asyncio.wait((waiter,), timeout=crossing.patience_seconds)
         except BaseException:
             border.abandon(crossing)
             raise
-        if crossing.error is not None:
-            raise crossing.error
+        if not waiter.done():
+            border.abandon(crossing)
+            raise crossing.timed_out()
         return crossing

@@ -1,13 +1,16 @@
 """A call that crosses the border: an envelope whose caller waits outside the runtime's thread."""
 
-import threading
+import math
+from time import monotonic
 from typing import Any, Protocol
 
 import trio
 
+from actors import keyed, timeouts
 from actors.actor import Actor
 from actors.envelope import Envelope
 from actors.errors import CallTimeout, OutcomeUnknown, RoomsError, RuntimeClosed
+from actors.limits import TIMEOUT_GRACE_SECONDS
 from actors.names import RoomName
 from actors.read import IN_ROOM
 from actors.room import Terms
@@ -48,7 +51,7 @@ class Crew(Protocol):
 
 
 class Crossing(Envelope):
-    __slots__ = ("actor", "crew", "desk", "name", "out", "scope", "source", "terms", "waiter")
+    __slots__ = ("actor", "crew", "desk", "name", "scope", "sent_at", "source", "terms", "waiter")
 
     actor: type[Actor]
     name: RoomName
@@ -57,7 +60,7 @@ class Crossing(Envelope):
     desk: Desk
     waiter: Any
     crew: Crew | None  # once it is under way
-    out: bool  # its outcome is known
+    sent_at: float  # on the host's clock, for its timeout
     scope: trio.CancelScope | None  # of a read that has begun: nobody waits for one whose caller has left
 
     def to(self, actor: type[Actor], name: RoomName, terms: Terms, desk: Desk, waiter: Any) -> None:
@@ -69,8 +72,12 @@ class Crossing(Envelope):
         self.desk = desk
         self.waiter = waiter
         self.crew = None
-        self.out = False
         self.scope = None
+        self.timeout = terms.timeout
+        if terms.timeout != math.inf:
+            self.sent_at = monotonic()
+        if terms.key is not None:
+            self.once = keyed.under(terms.key, self, str(name))
 
     def begin(self, crew: Crew) -> None:
         if self.abandoned:
@@ -78,6 +85,8 @@ class Crossing(Envelope):
             if self.scope is not None:
                 self.scope.cancel()
             return
+        if self.timeout != math.inf:
+            self.deadline = trio.current_time() + self.timeout - (monotonic() - self.sent_at)
         self.crew = crew
         crew.under_way.add(self)
         if self.handler.is_read:
@@ -126,15 +135,14 @@ class Crossing(Envelope):
         if not self.abandoned:
             self.desk.put(self)
 
-    def timed_out(self, seconds: float | None) -> CallTimeout:
-        """The error for a caller who has abandoned it after so long."""
-        room = str(self.name)
-        what = f"{room}: no reply of {self.handler.name} within {seconds:g} s."
-        if self.handler.is_read:
-            return CallTimeout(f"{what} A read changes nothing; ask again.", room=room, ran="no")
-        if self.begun:
-            return CallTimeout(f"{what} It has begun and completes; read before you repeat it.", room=room, ran="unknown")
-        return CallTimeout(f"{what} It had not begun and never runs.", room=room, ran="no")
+    @property
+    def patience_seconds(self) -> float:
+        """How long its caller waits beyond its timeout: for the room's own word on a call that has begun."""
+        return TIMEOUT_GRACE_SECONDS if self.begun and not self.handler.is_read else 0.0
+
+    def timed_out(self) -> CallTimeout:
+        """The error for a caller who has abandoned it at its timeout."""
+        return timeouts.no_answer(self, str(self.name))
 
     def turn_away(self, why: str) -> None:
         room = str(self.name)
@@ -143,10 +151,3 @@ class Crossing(Envelope):
         else:
             self.error = RuntimeClosed(f"{room}: {why}. Nothing ran.", room=room)
         self.release()
-
-
-def checked(timeout: float | None) -> float | None:
-    """None also for more than threads can wait, 292 years. Raises ValueError."""
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(f"a timeout is None or seconds from 0, not {timeout!r}")
-    return timeout if timeout is None or timeout < threading.TIMEOUT_MAX else None

@@ -1,7 +1,6 @@
 """What the rooms of both doors share: their name, their way to the border, their terms."""
 
 from copy import copy
-from dataclasses import replace
 from types import EllipsisType
 from typing import Any, Generic, Self, TypeVar
 
@@ -10,10 +9,9 @@ from actors.envelope import seal
 from actors.handlers import Handler, Handlers
 from actors.names import RoomName
 from actors.read import Freshness
-from actors.read import checked as checked_freshness
 from actors.room import DEFAULT_TERMS, Reply, Terms
 from durable_rooms.border.border import Border
-from durable_rooms.border.crossing import Crossing, checked
+from durable_rooms.border.crossing import Crossing
 
 A = TypeVar("A", bound=Actor)
 D = TypeVar("D")  # the door's desk
@@ -22,7 +20,7 @@ D = TypeVar("D")  # the door's desk
 class Stub(Generic[A, D]):
     """One room as a host sees it; each door adds its own way of waiting."""
 
-    __slots__ = ("_border", "_desk", "_handlers", "_name", "_terms", "_timeout", "actor", "id")
+    __slots__ = ("_border", "_desk", "_handlers", "_name", "_terms", "actor", "id")
 
     def __init__(
         self, actor: type[A], name: RoomName, handlers: Handlers, border: Border, desk: D, terms: Terms = DEFAULT_TERMS
@@ -34,17 +32,28 @@ class Stub(Generic[A, D]):
         self._border = border
         self._desk = desk
         self._terms = terms
-        self._timeout: float | None = None
 
     def __repr__(self) -> str:
         return f"<room {self._name}>"
 
-    def _with(self, timeout: float | EllipsisType | None, fresh: Freshness | EllipsisType) -> Self:
+    def options(
+        self,
+        *,
+        key: str | EllipsisType | None = ...,
+        timeout: float | EllipsisType | None = ...,
+        fresh: Freshness | EllipsisType | None = ...,
+    ) -> Self:
+        """The same room with other terms; what is left out stays as it is, and None takes it back.
+
+        Args:
+          key: the call runs once; repeats under the same key get the reply of the first.
+          timeout: seconds from the call to its reply. A call that has not begun by then never runs, one that runs is rolled back;
+            CallTimeout and DeadlineExceeded say what became of it (`asyncio.timeout` cannot).
+          fresh: how new what its @read methods see must be; see `Freshness`.
+        Raises as the trio room's `options`.
+        """
         other = copy(self)
-        if not isinstance(timeout, EllipsisType):
-            other._timeout = checked(timeout)
-        if not isinstance(fresh, EllipsisType):
-            other._terms = replace(self._terms, fresh=checked_freshness(fresh))
+        other._terms = self._terms.refined(key, timeout, fresh)
         return other
 
     def _sealed(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], waiter: Any) -> Crossing:

@@ -6,8 +6,6 @@ from _thread import LockType, allocate_lock
 from actors.host import host, wrong_door
 from durable_rooms.border.crossing import Item
 
-FOR_EVER = -1.0
-
 
 class Desk:
     def waiter(self, what: str) -> LockType:

@@ -1,17 +1,17 @@
 """One room as plain code sees it: calls block their thread."""
 
+import math
 from collections.abc import Callable, Coroutine
 from functools import partial
-from types import EllipsisType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from actors.actor import Actor
+from actors.errors import RoomsError
 from actors.handlers import Handler
-from actors.read import Freshness
-from actors.room import Reply
+from actors.room import Reply, found, say_where
 from durable_rooms.border.crossing import Crossing
 from durable_rooms.border.stub import Stub
-from durable_rooms.sync.desk import FOR_EVER, Desk
+from durable_rooms.sync.desk import Desk
 
 A = TypeVar("A", bound=Actor)
 P = ParamSpec("P")
@@ -24,15 +24,6 @@ class Room(Stub[A, Desk]):
 
     __slots__ = ()
 
-    def options(self, *, timeout: float | EllipsisType | None = ..., fresh: Freshness | EllipsisType = ...) -> Self:
-        """The same room with other terms; what is left out stays as it is.
-
-        Args:
-          timeout: seconds that a call waits for its reply, then CallTimeout; None: for ever.
-          fresh: how new what its @read methods see must be; see `Freshness`.
-        """
-        return self._with(timeout, fresh)
-
     @overload
     def call(self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
@@ -40,7 +31,6 @@ class Room(Stub[A, Desk]):
     def call(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a handler and block until what it did, and what it saw, is durable. Raises as the trio room's `call`, and
 
-        CallTimeout: see `options`; its `ran` is "no" for a call that had not begun, and never runs.
         WrongDoor: called in an event loop, which would stand still.
         Interrupted (Ctrl-C) while the call waits, it never runs; once it has begun it completes and its reply is dropped.
         """
@@ -60,27 +50,39 @@ class Room(Stub[A, Desk]):
         """`room.post` is `ChatRoom.post` of this room. Raises UnknownMethod, at once."""
         if handler.startswith("__"):  # `copy` asks a room that has no attributes yet
             raise AttributeError(f"a room has no {handler}")
-        return partial(self._value, self._handlers.get(handler))
+        return partial(self._value, found(self._handlers, handler, self._name))
 
     def _value(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Any:
         return self._settle(handler, args, kwargs).value
 
     def _settle(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Crossing:
-        border, name, timeout = self._border, self._name, self._timeout
+        try:
+            crossing = self._crossed(handler, args, kwargs)
+            if crossing.error is not None:
+                raise crossing.error
+            return crossing
+        except RoomsError as error:
+            say_where(error, self._name, handler, self._terms)
+            raise
+
+    def _crossed(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Crossing:
+        """Raises CallTimeout, and what it is refused with at the border."""
+        border, timeout = self._border, self._terms.timeout
         if border.over:
-            border.check(str(name))
-        waiter = self._desk.waiter(str(name))
+            border.check(str(self._name))
+        waiter = self._desk.waiter(str(self._name))
         crossing = self._sealed(handler, args, kwargs, waiter)
         border.send(crossing)
         try:
-            there = waiter.acquire(True, FOR_EVER if timeout is None else timeout)
+            if timeout == math.inf:
+                there = waiter.acquire()
+            else:
+                there = waiter.acquire(True, timeout) or waiter.acquire(True, crossing.patience_seconds)
         except BaseException:  # Ctrl-C
             border.abandon(crossing)
             raise
         if not there:
             border.abandon(crossing)
             if not waiter.acquire(False):  # else its outcome came at this very moment
-                raise crossing.timed_out(timeout)
-        if crossing.error is not None:
-            raise crossing.error
+                raise crossing.timed_out()
         return crossing

@@ -71,6 +71,7 @@ class Scoped:
         self.guard = ReadGuard(self._may_read, self._may_call)
         self.room = ""
         self.space: Fullness = Roomy()
+        self.call_bound = ""
         self.statement_began: float | None = None
         self.statement_seconds_max = limits.statement_seconds_max if hurry is None else hurry
         self._random = random

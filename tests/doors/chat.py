@@ -48,6 +48,10 @@ class ChatRoom(Actor):
         assert opened.wait(30)
         return gate
 
+    def post_then_held_up(self, gate: str) -> str:
+        self.post("before")
+        return self.held_up(gate)
+
     async def wait_for(self, gate: str) -> str:
         """Waits without blocking the loop."""
         started, opened = GATES[gate]

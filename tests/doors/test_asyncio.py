@@ -11,6 +11,8 @@ from durable_rooms import (
     CallFailed,
     CallTimeout,
     DataDirInUse,
+    DeadlineExceeded,
+    KeyReused,
     Limits,
     Overloaded,
     Reply,
@@ -200,9 +202,9 @@ def test_a_timeout_of_the_room_says_whether_the_call_had_begun(tmp_path):
             room = runtime.room(ChatRoom, "general")
             begun = asyncio.ensure_future(room.options(timeout=0.3).wait_for("options"))
             await in_thread(started)
-            with pytest.raises(CallTimeout) as caught:
+            with pytest.raises(DeadlineExceeded) as caught:
                 await begun
-            assert caught.value.ran == "unknown"
+            assert (caught.value.ran, caught.value.method) == ("rolled back", "wait_for")
             held = asyncio.ensure_future(room.held_up("blocks options"))
             await in_thread(blocks)
             with pytest.raises(CallTimeout) as caught:
@@ -212,7 +214,20 @@ def test_a_timeout_of_the_room_says_whether_the_call_had_begun(tmp_path):
             opened.set()
             await held
             assert await room.options(timeout=30).ping() == "pong"
-            assert "late" not in await room.bodies()
+            assert await room.bodies() == []
+
+    asyncio.run(main())
+
+
+def test_a_key_runs_once_and_its_repeats_get_the_reply(tmp_path):
+    async def main():
+        async with open_runtime(tmp_path, [ChatRoom]) as runtime:
+            room = runtime.room(ChatRoom, "general").options(key="client-msg-42")
+            replies = await asyncio.gather(*(room.ask(ChatRoom.post, "once") for _ in range(100)))
+            assert {reply.value for reply in replies} == {1}
+            with pytest.raises(KeyReused):
+                await room.ping()
+            assert await room.options(key=None).bodies() == ["once"]
 
     asyncio.run(main())
 

@@ -11,9 +11,13 @@ from durable_rooms import (
     BadArguments,
     CallTimeout,
     DataDirInUse,
+    DeadlineExceeded,
+    KeyInvalid,
+    KeyReused,
     Limits,
     Overloaded,
     Reply,
+    RoomsError,
     RuntimeClosed,
     SQLiteReplica,
     UnknownMethod,
@@ -96,7 +100,7 @@ def test_a_timeout_says_that_the_call_never_ran_and_it_never_does(tmp_path):
         assert room.bodies() == []
 
 
-def test_a_timeout_says_that_a_begun_call_completes_and_it_does(tmp_path):
+def test_a_timeout_cancels_an_async_handler_and_says_that_it_left_nothing(tmp_path):
     started, opened = gate("begun")
     with open_runtime(tmp_path, [ChatRoom]) as runtime, ThreadPoolExecutor(1) as pool:
         room = runtime.room(ChatRoom, "general")
@@ -104,12 +108,50 @@ def test_a_timeout_says_that_a_begun_call_completes_and_it_does(tmp_path):
         late = pool.submit(room.options(timeout=0.2).wait_for, "begun")
         assert started.wait(30)
         error = late.exception(30)
-        assert isinstance(error, CallTimeout)
-        assert error.ran == "unknown"
+        assert isinstance(error, DeadlineExceeded)
+        assert isinstance(error, TimeoutError)
+        assert (error.ran, error.room, error.method) == ("rolled back", "ChatRoom/general", "wait_for")
         opened.set()
-        while room.bodies() == []:
-            pass
-        assert room.bodies() == ["waited for begun"]
+        assert room.bodies() == []
+
+
+def test_a_caller_does_not_wait_for_a_loop_that_stands_still_and_the_handler_is_rolled_back(tmp_path):
+    started, opened = gate("stands still")
+    with open_runtime(tmp_path, [ChatRoom]) as runtime, ThreadPoolExecutor(1) as pool:
+        room = runtime.room(ChatRoom, "general")
+        room.ping()
+        late = pool.submit(room.options(timeout=0.05).post_then_held_up, "stands still")
+        assert started.wait(30)
+        error = late.exception(30)
+        assert isinstance(error, CallTimeout)
+        assert (error.ran, error.retryable, error.method) == ("unknown", False, "post_then_held_up")
+        opened.set()
+        assert room.bodies() == []
+
+
+def test_a_key_runs_once_across_the_border_and_its_repeats_get_the_reply(tmp_path):
+    with open_runtime(tmp_path, [ChatRoom]) as runtime, ThreadPoolExecutor(8) as pool:
+        room = runtime.room(ChatRoom, "general").options(key="client-msg-42")
+        assert set(pool.map(lambda _: room.post("once"), range(100))) == {1}
+        assert runtime.session().room(ChatRoom, "general").options(key="client-msg-42", timeout=30).post("once") == 1
+        with pytest.raises(KeyReused) as caught:
+            room.post("another")
+        assert (caught.value.room, caught.value.method) == ("ChatRoom/general", "post")
+        assert room.options(key=None).bodies() == ["once"]
+        with pytest.raises(KeyInvalid):
+            room.options(key="")
+
+
+def test_errors_of_the_border_name_room_and_method(tmp_path):
+    with open_runtime(tmp_path, [ChatRoom]) as runtime:
+        room = runtime.room(ChatRoom, "general")
+        for call, method in ((lambda: room.post(), "post"), (lambda: room.nothing(), "nothing")):
+            with pytest.raises(RoomsError) as caught:
+                call()
+            assert (caught.value.room, caught.value.method, caught.value.ran) == ("ChatRoom/general", method, "no")
+    with pytest.raises(RuntimeClosed) as caught:
+        room.ping()
+    assert (caught.value.room, caught.value.method, caught.value.overloaded) == ("ChatRoom/general", "ping", False)
 
 
 def test_a_call_within_its_timeout_answers(tmp_path):

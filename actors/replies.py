@@ -1,0 +1,115 @@
+"""Replies that a room keeps under idempotency keys, in the transaction of the call that gave them: a repeat gets the same one,
+after a crash, too. Which keys async handlers run under is remembered beside them, because their replies come later.
+
+Keeping a reply is one SELECT and one INSERT. One that has expired is forgotten by a later keyed call, never by a timer: each
+FORGET_EVERY_CALLS-th looks at the FORGET_ROWS_MAX oldest, twice as many as came meanwhile, so that the table shrinks to what
+is alive.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from actors.annex import REPLIES, Annex, Call
+from actors.codec import packed, unpacked
+from actors.errors import KeyReused, TooLarge
+from actors.limits import Limits
+
+FORGET_EVERY_CALLS = 16  # one look costs 10 µs
+FORGET_ROWS_MAX = 32
+FORGET_BYTES_MAX = 256 * 1024  # of replies forgotten at once, but for a single larger one: SQLite walks through each page of it
+ROW_BYTES = 256  # that a row has beside key, method and reply, at most
+
+_FIND = "SELECT method, digest, expires_at, reply FROM _replies WHERE key = ?"
+_KEEP = "INSERT OR REPLACE INTO _replies (key, method, digest, expires_at, reply) VALUES (?, ?, ?, ?, ?)"  # an expired one goes
+_OLDEST = "SELECT id, expires_at, length(reply) FROM _replies ORDER BY id LIMIT ?"
+_FORGET = "DELETE FROM _replies WHERE id <= ?"
+
+
+class KeyUnderWay:
+    """A key under which an async handler runs, and those who wait for its reply."""
+
+    __slots__ = ("digest", "method", "owned", "people", "waiting")
+
+    def __init__(self, method: str, digest: bytes) -> None:
+        self.method = method
+        self.digest = digest
+        self.owned = False  # one of them runs the handler
+        self.people = 0  # the one who runs it, and those who wait
+        self.waiting = trio.lowlevel.ParkingLot()
+
+
+class Replies:
+    """Of one activation."""
+
+    __slots__ = ("_annex", "_limits", "_now", "_room", "_since_forgetting", "under_way")
+
+    def __init__(self, call: Call, wall_clock: Callable[[], float], limits: Limits) -> None:
+        self._annex = Annex(call, REPLIES)
+        self._room = call.room
+        self._now = wall_clock
+        self._limits = limits
+        self._since_forgetting = 0
+        self.under_way: dict[str, KeyUnderWay] = {}
+
+    def find(self, key: str, method: str, digest: bytes) -> tuple[Any] | None:
+        """Inside a call: the reply that is kept for it, or None.
+
+        Raises:
+          KeyReused: it is another call's, or another call runs under the key. As `self.sql`.
+        """
+        runs = self.under_way.get(key)
+        if runs is not None and (runs.method != method or runs.digest != digest):
+            raise self._reused(key, method, runs.method)
+        if not self._annex.exists:
+            return None
+        rows = self._annex.read(_FIND, key)
+        if not rows or rows[0][2] <= self._now():
+            return None
+        its_method, its_digest, _, reply = rows[0]
+        if its_method != method or its_digest != digest:
+            raise self._reused(key, method, its_method)
+        return (unpacked(reply),)
+
+    def keep(self, key: str, method: str, digest: bytes, value: Any) -> None:
+        """Inside a call, at its end: keep its reply; gone with the call if that fails.
+
+        Raises:
+          TooLarge: the reply has more than `row_bytes_max`. StorageFull, and as `self.sql`.
+        """
+        reply = packed(value)
+        most = self._limits.row_bytes_max - ROW_BYTES - len(key.encode()) - len(method.encode())
+        if len(reply) > most:
+            raise TooLarge(
+                f"{self._room}: the result of {method} has {len(reply):,} bytes, and one that is kept under a key may have "
+                f"row_bytes_max = {self._limits.row_bytes_max:,} with it. The call was rolled back; return less, or call without "
+                "a key.",
+                room=self._room,
+                ran="rolled back",
+            )
+        now = self._now()
+        self._annex.write(_KEEP, key, method, digest, now + self._limits.key_seconds_max, reply)
+        self._since_forgetting += 1
+        if self._since_forgetting == FORGET_EVERY_CALLS:
+            self._since_forgetting = 0
+            self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        """The oldest ones that have expired, up to the first that has not."""
+        last, size = None, 0
+        for id, expires_at, reply_bytes in self._annex.read(_OLDEST, FORGET_ROWS_MAX):
+            if expires_at > now or (last is not None and size + reply_bytes > FORGET_BYTES_MAX):
+                break
+            last = id
+            size += reply_bytes
+        if last is not None:
+            self._annex.remove(_FORGET, last)
+
+    def _reused(self, key: str, method: str, its_method: str) -> KeyReused:
+        other = "the same method with other arguments" if its_method == method else f"another method, {its_method}"
+        return KeyReused(
+            f"{self._room}: {method} was called under the key {key!r:.100}, and {other} was called under it before. Nothing ran; "
+            "give each call a key of its own.",
+            room=self._room,
+        )
