@@ -83,6 +83,7 @@ class Activation:
         self.broken = False
         self.void = False
         self.damage: str | None = None  # what was found wrong with the file: it goes to quarantine as it is
+        self.cut_by = ""  # why it was cut from outside
         self.pins = 0  # followers that are reading
         self._housing = housing
         self._doors = doors
@@ -139,6 +140,13 @@ class Activation:
         self.leaving = True
         self.hurried = hurried
         self.wake()
+
+    def cut(self, why: str) -> None:
+        """Leave without waiting for calls under way: async handlers are cut short, and none begins. What was committed becomes
+        durable, and its callers are told, as ever."""
+        self.cut_by = why
+        self.leaving = True
+        self.turn_void()
 
     def look_outside(self) -> bool:
         """Whether another program has committed while nobody called; then it is made durable and followers are told (rule 34).

@@ -5,6 +5,7 @@ Which writes must join a round (rule 17), and why:
     a new room's row                 before its first reply, or a crash would lose sight of the room
     active = 1                       before the first reply to a write of an activation, or a crash would not drain it
     sick                             before the damaged file is moved, or a crash in between would look like a lost file
+    a tombstone                      before the first file of a deleted room is removed, or it would look like a lost one
     proven = 1                       with any later round (rule 9); lost, the room is judged once more
     active = 0, epoch, seq, bytes …  with any later round; lost, the room is opened and drained once more than needed
     wake_at, earlier                 before the first reply to the turn that made it so, or a crash would oversleep it
@@ -30,6 +31,8 @@ from actors.rehome import wal_of
 from actors.sql import SQLValue, internal, internal_many
 from actors.sqltext import end_of
 from actors.storage import checkpoint, set_pragmas
+from actors.tombstones import SCHEMA as TOMBSTONES
+from actors.tombstones import Tombstone, Tombstones, all_tombstones
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS rooms (
     actor TEXT NOT NULL, id TEXT NOT NULL, file TEXT NOT NULL,
@@ -46,6 +49,8 @@ _SCHEMA_2 = (  # added to a catalog of format 1 as it is opened
 _SCHEMA_3 = (
     "ALTER TABLE rooms ADD COLUMN wake_at REAL",
     "CREATE INDEX rooms_to_wake ON rooms (wake_at) WHERE wake_at IS NOT NULL",
+    TOMBSTONES,
+    "CREATE INDEX rooms_sick ON rooms (actor, id) WHERE sick IS NOT NULL",
 )
 _STEPS = ((_SCHEMA,), _SCHEMA_2, _SCHEMA_3)  # what each format added to the one before
 FORMAT = len(_STEPS)
@@ -107,7 +112,8 @@ class Catalog:
         self._path = path
         self.wal_fd = wal_fd
         self._waiting: dict[RoomName, Entry] = {}
-        self._forgotten: set[RoomName] = set()
+        self._forgotten: dict[RoomName, None] = {}
+        self.tombstones = Tombstones(connection)
 
     @classmethod
     def open(cls, disk: Disk, path: Path) -> "Catalog":
@@ -139,12 +145,30 @@ class Catalog:
         rows = internal(self._connection, f"SELECT {_COLUMNS} FROM rooms WHERE actor = ? AND id = ?", name)  # noqa: S608 - constant
         return _entry(*rows[0]) if rows else None
 
-    def page(self, actor: str, *, prefix: str = "", after: str = "", limit: int = PAGE_ROOMS_MAX) -> list[Entry]:
-        """Rooms of one class in the order of their ids (by bytes of UTF-8), from the first behind `after`; 2 µs a room."""
-        query = f"SELECT {_COLUMNS} FROM rooms WHERE actor = ? AND id > ? AND id >= ? AND id < ? ORDER BY id LIMIT ?"  # noqa: S608 - constant
-        rows = internal(self._connection, query, (actor, after, prefix, end_of(prefix, ROOM_ID_BYTES_MAX), limit))
-        entries = [_entry(*row) for row in rows]
-        return [self._waiting.get(entry.name, entry) for entry in entries if entry.name not in self._forgotten]
+    def page(
+        self, actor: str, *, prefix: str = "", after: str = "", limit: int = PAGE_ROOMS_MAX, sick: bool = False
+    ) -> list[Entry]:
+        """Rooms of one class in the order of their ids (by bytes of UTF-8), from the first behind `after`; 2 µs a room, also of
+        those that are `sick`, which have an index of their own. Fewer than `limit`: there are no more."""
+        only = "AND sick IS NOT NULL" if sick else ""
+        query = f"SELECT {_COLUMNS} FROM rooms WHERE actor = ? AND id > ? AND id >= ? AND id < ? {only} ORDER BY id LIMIT ?"  # noqa: S608 - constants
+        limits = prefix, end_of(prefix, ROOM_ID_BYTES_MAX)
+        found: list[Entry] = []
+        while (left := limit - len(found)) > 0:
+            entries = [_entry(*row) for row in internal(self._connection, query, (actor, after, *limits, left))]
+            found += [self._waiting.get(entry.name, entry) for entry in entries if entry.name not in self._forgotten]
+            if len(entries) < left:
+                break
+            after = entries[-1].name.id  # some of them have just been deleted
+        return found
+
+    def buried(self) -> Iterator[Tombstone]:
+        """The tombstones as committed here, in the order of (actor, id). On its own connection, as `entries`."""
+        connection = self._disk.connect(self._path, read_only=True)
+        try:
+            yield from all_tombstones(connection)
+        finally:
+            connection.close(True)
 
     def to_wake(self, after: WakeKey, limit: int) -> list[Entry]:
         """The first rooms behind `after` that are to be woken, in the order of (wake_at, class, id); 3 µs a room.
@@ -207,12 +231,12 @@ class Catalog:
     def put(self, entry: Entry) -> None:
         """Change a row with the next round. The caller asks the syncer for one if a reply depends on it."""
         self._waiting[entry.name] = entry
-        self._forgotten.discard(entry.name)
+        self._forgotten.pop(entry.name, None)
 
     def forget(self, name: RoomName) -> None:
         """Remove a row with the next round."""
         self._waiting.pop(name, None)
-        self._forgotten.add(name)
+        self._forgotten[name] = None
 
     @contextmanager
     def writing(self) -> Generator[apsw.Connection]:
@@ -232,12 +256,14 @@ class Catalog:
         Raises:
           apsw.Error: nothing was committed; the changes still wait.
         """
-        if not (self._waiting or self._forgotten):
+        if not (self._waiting or self._forgotten or self.tombstones.changed):
             return False
         with self.writing() as connection:
             add(connection, self._waiting.values())
             internal_many(connection, "DELETE FROM rooms WHERE actor = ? AND id = ?", self._forgotten)
+            self.tombstones.write()
         self._waiting.clear()
+        self.tombstones.written()
         self._forgotten.clear()
         return True
 

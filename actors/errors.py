@@ -10,6 +10,9 @@ RoomsError                         ran, retryable, overloaded, room, method
 │   ├── TooLarge                   over a named limit (as a result: rolled back)
 │   ├── Overloaded                 the mailbox is full
 │   ├── RoomLocked                 another program holds the room's file
+│   ├── RoomAborted                the room was aborted or loaded before the call began
+│   ├── RoomDeleted                the room was deleted before the call began
+│   ├── RoomExists                 runtime.load(): there is a room already
 │   ├── NoDescriptors              the process may open no more files
 │   ├── RoomUnfit                  the room cannot be opened: damaged, or its migration was refused
 │   │   ├── MigrationFailed        a step raised; the room is as it was before
@@ -105,6 +108,20 @@ class RoomLocked(CallRefused):
     """Another program held the room's write lock for longer than `lock_seconds_max`."""
 
     retryable = True
+
+
+class RoomAborted(CallRefused):
+    """`runtime.abort` or `runtime.load` threw away the room's memory before the call began. Call it again."""
+
+    retryable = True
+
+
+class RoomDeleted(CallRefused):
+    """`runtime.delete` removed the room before the call began. Called again, it is a new and empty one."""
+
+
+class RoomExists(CallRefused):
+    """`runtime.load` replaces a room only where it is told to."""
 
 
 class NoDescriptors(CallRefused):

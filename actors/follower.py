@@ -186,6 +186,11 @@ class Rooms(Protocol):
         """
         ...
 
+    def tombstones(self) -> Iterable[tuple[RoomName, int]]:
+        """Every room that was deleted, with the epoch at which it was: what a follower has of it in that epoch or an earlier one
+        is to be removed. In the order of (actor, id), and read as `positions`. A room may have begun anew since, above it."""
+        ...
+
     def source(self, name: RoomName) -> Source: ...
 
 
@@ -197,6 +202,11 @@ class Follower(Protocol):
 
         On the loop, in microseconds; never raises. The commit may not be durable yet.
         """
+        ...
+
+    def deleted(self, source: Source, epoch: int) -> None:
+        """The room was deleted, durably: everything of it in `epoch` or an earlier one is to go. What comes later of this name
+        is another room, in a higher epoch. On the loop, in microseconds; never raises."""
         ...
 
     async def run(self, rooms: Rooms, task_status: trio.TaskStatus[None]) -> None:
@@ -217,6 +227,9 @@ class NoFollower:
 
     def changed(self, source: Source, position: Position, entries: int) -> None:
         source.acknowledge(position.seq)
+
+    def deleted(self, source: Source, epoch: int) -> None:
+        pass
 
     async def run(self, rooms: Rooms, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()

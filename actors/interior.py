@@ -29,11 +29,14 @@ def make_internal_tables(connection: apsw.Connection) -> None:
     internal(connection, "COMMIT")
 
 
-def name_room(connection: apsw.Connection, name: RoomName, now: float) -> None:
-    """Make a file with the internal tables, and perhaps migrated before, the file of this room."""
+def name_room(connection: apsw.Connection, name: RoomName, now: float, epoch: int = 1) -> None:
+    """Make a file with the internal tables, and perhaps migrated before, the file of this room. `epoch`: its first, above
+    those of its former incarnations."""
     internal(connection, "BEGIN IMMEDIATE")
     internal(connection, "INSERT INTO _room (one, actor, id, format) VALUES (1, ?, ?, ?)", (*name, 1))
     internal(connection, "UPDATE _migrations SET applied_at = ?", (now,))
+    if epoch > 1:
+        internal(connection, "UPDATE _timeline SET epoch = ?", (epoch,))
     internal(connection, "COMMIT")
 
 

@@ -47,6 +47,8 @@ class RoomPlan:
     catalogued: Position | None  # the catalog's row, if it has one
     proven: bool
     templates: Templates
+    first_epoch: int  # of the room if it is born now: above those of its former incarnations
+    deleted: bool  # and nobody was told of a new incarnation: whatever lies in its place is litter
     unclean: bool  # active at a crash, broken, or unknown to the catalog: re-home before anybody reads (rules 9, 19)
 
 
@@ -59,7 +61,10 @@ def open_room(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
       OSError: the disk refused.
     """
     exists = disk.exists(plan.path)
-    if exists and plan.unclean:
+    if exists and plan.deleted:
+        set_aside(disk, plan.path, plan.litter)
+        exists = False
+    elif exists and plan.unclean:
         exists = _rehome(disk, plan)
     if not exists and plan.proven:
         raise RoomUnfit(
@@ -240,7 +245,7 @@ def _equip(
     wal_fd = disk.open(wal_of(plan.path))
     try:
         if newborn:
-            name_room(connection, plan.name, plan.now)
+            name_room(connection, plan.name, plan.now, plan.first_epoch)
         guard = Guard()
         guard.install(connection, plan.limits)
         transaction = Transaction(connection, guard, schemas, plan.local_tables, str(plan.name), plan.fulltext)

@@ -17,6 +17,8 @@ from actors.errors import Ran, RoomQuarantined
 from actors.names import DataDir, RoomName
 from actors.rehome import wal_of
 
+_SETTLED = frozenset({"recovered", "deleted"})  # what a note says of a file that is nobody's sickness any more
+
 
 class Damaged(Exception):
     """A room's file is not what the room left there. It is closed, and as it was found."""
@@ -80,8 +82,18 @@ def finish_move(disk: Disk, directory: DataDir, name: RoomName) -> Path | None:
 
 def call_recovered(disk: Disk, place: Path, now: float) -> None:
     """The room has a sound file again; this one is kept, and is nobody's sickness any more. Blocks."""
+    _settle(disk, place, "recovered", now)
+
+
+def call_deleted(disk: Disk, directory: DataDir, name: RoomName, now: float) -> None:
+    """The room was deleted or another one was loaded in its place: its files in quarantine are kept, and nobody's. Blocks."""
+    while (place := place_of(disk, directory, name)) is not None:
+        _settle(disk, place, "deleted", now)
+
+
+def _settle(disk: Disk, place: Path, how: str, now: float) -> None:
     path = place.with_suffix(".json")
-    note = {**json.loads(disk.read(path)), "recovered": now}
+    note = {**json.loads(disk.read(path)), how: now}
     disk.write_synced(path.with_suffix(".new"), json.dumps(note, indent=2).encode())
     disk.rename(path.with_suffix(".new"), path)
     disk.sync_directory(path.parent)
@@ -95,16 +107,16 @@ def quarantined(disk: Disk, directory: DataDir) -> Iterator[tuple[RoomName, str,
     for file in sorted(notes, key=lambda file: (file.partition(".")[0], int(file.split(".")[1]))):
         note: dict[str, Any] = json.loads(disk.read(directory.quarantine / file))
         moved = (directory.quarantine / file).with_suffix(".db")
-        if disk.exists(moved) and "recovered" not in note:
+        if disk.exists(moved) and not _SETTLED & note.keys():
             yield RoomName(note["actor"], note["id"]), note["reason"], moved
 
 
 def place_of(disk: Disk, directory: DataDir, name: RoomName) -> Path | None:
-    """Where the room's latest file in quarantine lies that it was not recovered from; None if there is none."""
+    """Where the room's latest file in quarantine lies that nobody has settled; None if there is none."""
     path = directory.room(name)
     place, number = None, 1
     while disk.exists((numbered := _numbered(directory.quarantine / path.parent.name, path.stem, number)).with_suffix(".json")):
-        if disk.exists(numbered) and b'"recovered"' not in disk.read(numbered.with_suffix(".json")):
+        if disk.exists(numbered) and not _SETTLED & json.loads(disk.read(numbered.with_suffix(".json"))).keys():
             place = numbered
         number += 1
     return place

@@ -11,9 +11,10 @@ import trio
 
 from actors.actor_class import ActorClass
 from actors.catalog import Catalog, Entry
+from actors.deletion import finish
 from actors.doors import Doors
 from actors.errors import NoDescriptors, RoomLocked, RoomQuarantined, RoomUnfit, StorageFull
-from actors.follower import Position
+from actors.follower import Follower, Position, Source
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.names import DataDir, RoomName, room_file
 from actors.opening import RoomPlan, open_room
@@ -25,6 +26,7 @@ from actors.storage import Storage, checkpoint
 from actors.syncer import Syncer
 from actors.template import Templates
 from actors.tidying import Tidying
+from actors.tombstones import Tombstone
 
 logger = logging.getLogger("durable_rooms.actors")
 
@@ -44,8 +46,10 @@ class Records(Protocol):
     space: Space
     templates: Templates
     tidying: Tidying
+    follower: Follower
     opening: trio.Lock  # a room is being opened on the loop
 
+    def source(self, name: RoomName) -> Source: ...
     def short_of_descriptors(self) -> None:
         """Let some rooms close that nobody needs now."""
         ...
@@ -58,6 +62,8 @@ class RoomFile:
         self._actor_class = actor_class
         self._house = house
         self._entry: Entry | None = None  # the catalog's row, from the opening on: nobody else writes it
+        self._stone: Tombstone | None = None  # of the incarnation before this one, while this one is not proven
+        self._first_epoch = 1
 
     async def open(self) -> Storage:
         """Open the room's file; another program's lock on it is waited for, a little."""
@@ -78,7 +84,11 @@ class RoomFile:
 
     async def _try_open(self) -> Storage:
         house = self._house
+        if (left := house.catalog.tombstones.unfinished.get(self.name)) is not None:
+            await self._finish(left)
         self._entry = entry = house.catalog.get(self.name)
+        self._stone = stone = house.catalog.tombstones.get(self.name) if entry is None or not entry.proven else None
+        self._first_epoch = stone.epoch + 1 if stone is not None else 1
         sick = entry.sick if entry else self._unnamed()
         if sick is not None:
             raise await self._refused(sick)
@@ -98,6 +108,8 @@ class RoomFile:
             now=house.doors.wall_clock(),
             catalogued=entry.position if entry else None,
             proven=entry.proven if entry else False,
+            first_epoch=self._first_epoch,
+            deleted=entry is None and stone is not None,
             templates=house.templates,
             unclean=entry is None or entry.active or not entry.proven,
         )
@@ -262,6 +274,20 @@ class RoomFile:
         """The room's birth is durable. A later write than its first round's (rule 9)."""
         if self._entry is not None and not self._entry.proven:
             self._put(replace(self._entry, proven=True))
+            if self._stone is not None:  # its row says as much from now on
+                self._house.catalog.tombstones.lift(self.name)
+                self._stone = None
+
+    async def _finish(self, stone: Tombstone) -> None:
+        """Do first what a crash, or the disk, left to be done of the room's deletion or loading."""
+        try:
+            await finish(self._house, stone)
+        except OSError as error:
+            raise RoomUnfit(
+                f"{self.name}: what is left of its former incarnation could not be removed ({error}). Nothing ran; look at the "
+                "disk, then try again. Other rooms are not affected.",
+                room=str(self.name),
+            ) from error
 
     def _put(self, entry: Entry) -> None:
         self._entry = entry
@@ -269,7 +295,7 @@ class RoomFile:
 
     def _new_entry(self) -> Entry:
         now = self._house.doors.wall_clock()
-        return Entry(self.name, active=False, proven=False, position=Position(1, 0), created=now, last_active=now)
+        return Entry(self.name, active=False, proven=False, position=Position(self._first_epoch, 0), created=now, last_active=now)
 
     @property
     def _version(self) -> int:

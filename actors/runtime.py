@@ -12,16 +12,17 @@ from actors.activation import Activation
 from actors.actor import Actor
 from actors.actor_class import ActorClass
 from actors.backoff import Backoff
-from actors.catalog import PAGE_ROOMS_MAX, Catalog
+from actors.catalog import Catalog
 from actors.courier import Courier
+from actors.deletion import finish_all
 from actors.doors import Doors
 from actors.envelope import Envelope
 from actors.errors import BadArguments, DiskFailed, OutcomeUnknown, RoomsError
 from actors.follower import Follower, Position, Source
 from actors.handlers import Handlers
 from actors.lane import Lane
+from actors.lifecycle import Lifecycle
 from actors.limits import Limits
-from actors.listing import RoomInfo, info, listed
 from actors.memory import Memory
 from actors.names import DataDir, RoomName, room_name
 from actors.read import Answer, ReadCall
@@ -47,7 +48,7 @@ BROKEN_WINDOW_SECONDS = 60.0  # see Limits.broken_rooms_max
 logger = logging.getLogger("durable_rooms.actors")
 
 
-class Runtime:
+class Runtime(Lifecycle):
     """Rooms of one data directory. Made by `open_rooms`; see `open_runtime` of durable_rooms for users."""
 
     def __init__(
@@ -115,24 +116,6 @@ class Runtime:
                 f"{actor.__name__} is not an actor class of this runtime; it was opened with: {names}. Nothing ran."
             )
         return room_name(actor.__name__, id), known.handlers
-
-    def list_rooms(
-        self, actor: type[Actor] | None = None, *, prefix: str = "", after: str = "", limit: int = PAGE_ROOMS_MAX
-    ) -> list[RoomInfo]:
-        """Rooms of one class by id, from the first behind `after`; none is opened. At most 1,000 a call; 2 µs each.
-
-        Without a class: of every class of this runtime that has any, class by class; `after` then counts within each, so page
-        through one class at a time.
-        """
-        actors = sorted(self._classes) if actor is None else [actor.__name__]
-        entries = listed(self.catalog, actors, prefix=prefix, after=after, limit=limit)
-        return [info(entry, resident=self.seated(entry.name) is not None) for entry in entries]
-
-    def describe(self, room: Room[Any]) -> RoomInfo | None:
-        """One room as the catalog has it; None if it was never called. Opens nothing."""
-        name = RoomName(room.actor.__name__, room.id)
-        entry = self.catalog.get(name)
-        return None if entry is None else info(entry, resident=self.seated(name) is not None)
 
     def status(self) -> RuntimeStatus:
         waiting = [len(seat.mailbox) for seat in self._seats.values()]
@@ -243,6 +226,10 @@ class Runtime:
             if entry.name.actor in self._classes and entry.sick is None:
                 yield entry.name, entry.position, entry.active
 
+    def tombstones(self) -> Iterator[tuple[RoomName, int]]:
+        for stone in self.catalog.buried():
+            yield stone.name, stone.epoch
+
     def source(self, name: RoomName) -> Source:
         return RoomSource(name, self)
 
@@ -320,6 +307,7 @@ class Runtime:
                 nursery.start_soon(self.memory.run)
                 await self.space.look()
                 nursery.start_soon(self.space.run)
+                await finish_all(self)
                 await nursery.start(self.follower.run, self)
                 self._admitting = True
                 nursery.start_soon(self.waker.run)

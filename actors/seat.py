@@ -17,11 +17,12 @@ from actors.actor_class import ActorClass
 from actors.backoff import Backoff
 from actors.courier import Courier
 from actors.envelope import Envelope
-from actors.errors import ActorFailed, RoomsError, RuntimeClosed
+from actors.errors import ActorFailed, OutcomeUnknown, RoomsError, RoomUnfit, RuntimeClosed
 from actors.follower import Follower, Position, Source
 from actors.handlers import Handlers
 from actors.mailbox import Mailbox
 from actors.names import RoomName
+from actors.orders import Order, Orders
 from actors.quarantine import is_damage
 from actors.room_file import Records, RoomFile
 from actors.storage import Storage
@@ -80,6 +81,7 @@ class Seat:
         self._known_active = False  # the catalog knows that this activation wrote
         self._quiet = trio.lowlevel.ParkingLot()  # the runtime's stop waits here
         self._visitors: dict[_Visitor, None] = {}  # followers that wait for the room to be open
+        self._orders = Orders()
 
     # -- calls ----------------------------------------------------------------------------------------------------------
     def submit(self, envelope: Envelope) -> None:
@@ -110,6 +112,17 @@ class Seat:
             self.borrowers -= 1
             self._house.vacated(self)
 
+    def order(self, order: Order[Any]) -> None:
+        """Let the room leave memory, and its task carry this out then."""
+        if order.refusal is not None:
+            self._refuse(order.refusal)
+        self._orders.add(order)
+        if self.activation is not None:
+            order.stop(self.activation)
+        elif not self.occupied:
+            self.occupied = True
+            self._house.start(self)
+
     def _refuse(self, error: RoomsError) -> None:
         self.refuse_all(error)
         self._receive_visitors(error)
@@ -120,25 +133,36 @@ class Seat:
 
     async def until_quiet(self) -> None:
         """Wait until no call is queued or under way here."""
-        while self.occupied and not (self.activation is not None and self.activation.quiet and not len(self.mailbox)):
+        while self.occupied and not self._at_peace:
             await self._quiet.park()
+
+    @property
+    def _at_peace(self) -> bool:
+        return self.activation is not None and self.activation.quiet and not len(self.mailbox) and not self._orders
 
     # -- its task --------------------------------------------------------------------------------------------------------
     async def live(self) -> None:
-        """Open the room, let it serve, close it; again while calls or followers wait."""
+        """Open the room, let it serve, close it; again while calls or followers wait. Orders come first: it is closed then."""
         try:
-            while len(self.mailbox) or self._visitors:
+            while len(self.mailbox) or self._visitors or self._orders:
+                await self._orders.carry_out()
+                self._dismiss_followers()
+                if not (len(self.mailbox) or self._visitors):
+                    continue
                 refusal = self._house.backoff.refusal(self.name)
                 if refusal is not None:
                     self._refuse(refusal)
                     break
                 await self._house.take_place(self)
                 try:
-                    if len(self.mailbox) or self._visitors:  # a stop may have refused them meanwhile: no room is born for nobody
+                    # A stop may have refused them meanwhile: no room is born for nobody.
+                    if (len(self.mailbox) or self._visitors) and not self._orders:
                         await self._stay()
                 finally:
                     self._house.leave_place(self)
         finally:
+            if self._orders:
+                self._orders.fail(_ended(self.name))
             self.occupied = False
             self._quiet.unpark_all()
             self._house.vacated(self)
@@ -180,6 +204,7 @@ class Seat:
         house.follower.changed(self.source, activation.position, 0)
         if house.stopping:
             activation.leave()
+        self._orders.stop(activation)
         try:
             await activation.run()
         finally:
@@ -253,13 +278,14 @@ class Seat:
 
     # -- followers that visit ------------------------------------------------------------------------------------------------
     @asynccontextmanager
-    async def visit(self, *, patient: bool = False) -> AsyncGenerator[Activation]:
+    async def visit(self, *, patient: bool = False, follows: bool = False) -> AsyncGenerator[Activation]:
         """Hold the room open for a follower or a read, opening it if need be. Raises why it cannot be opened.
 
-        `patient`: wait for the next activation while a broken one is being put away.
+        `patient`: wait for the next activation while a broken one is being put away. `follows`: a room that was deleted, or was
+        never called, is not made for this.
         """
         while (activation := self.activation) is None or (patient and not activation.sound):
-            await self._knock()
+            await self._knock(follows=follows)
         if activation.broken or activation.damage is not None:
             raise RuntimeClosed(f"{self.name}: the room is being put right or put away; try again.", room=str(self.name))
         activation.pins += 1
@@ -272,8 +298,20 @@ class Seat:
             elif activation.quiet:
                 self.rested()
 
-    async def _knock(self) -> None:
-        visitor = _Visitor()
+    def _dismiss_followers(self) -> None:
+        """A room that is no more is not made again for whoever only follows it."""
+        followers = [visitor for visitor in self._visitors if visitor.follows]
+        if not followers or self._house.catalog.get(self.name) is not None:
+            return
+        for visitor in followers:
+            del self._visitors[visitor]
+            visitor.refusal = RoomUnfit(
+                f"{self.name}: there is no such room; it was deleted, or never called.", room=str(self.name)
+            )
+            visitor.wakeup.set()
+
+    async def _knock(self, *, follows: bool) -> None:
+        visitor = _Visitor(follows=follows)
         self._visitors[visitor] = None
         if not self.occupied:
             self.occupied = True
@@ -286,9 +324,18 @@ class Seat:
             raise visitor.refusal
 
 
+def _ended(name: RoomName) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"{name}: the runtime ended before this was done; whether it was is unknown. What was begun is finished by the next "
+        "start.",
+        room=str(name),
+    )
+
+
 class _Visitor:
     """A follower that waits for a room to be open."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, follows: bool) -> None:
+        self.follows = follows
         self.wakeup = Wakeup()
         self.refusal: RoomsError | None = None

@@ -22,6 +22,8 @@ from actors.transaction import Transaction
 from actors.turn import Turns
 from actors.wakeup import Wakeup
 
+_CUT_BY = "the runtime stops, or a turn of the room was void"
+
 
 class Served(Protocol):
     """What serving needs of the activation."""
@@ -31,6 +33,7 @@ class Served(Protocol):
     void: bool
     leaving: bool
     slots: trio.Semaphore
+    cut_by: str
 
     @property
     def sound(self) -> bool: ...
@@ -205,8 +208,7 @@ class Serving:
 
     def _cut_short(self) -> OutcomeUnknown:
         return self._served.gate.broken or OutcomeUnknown(
-            f"{self._room}: an async handler was cut short (the runtime stops, or a turn of the room was void); slices before "
-            "that are committed. "
+            f"{self._room}: an async handler was cut short ({self._served.cut_by or _CUT_BY}); slices before that are committed. "
             "Read before you repeat the call.",
             room=self._room,
         )

@@ -60,7 +60,7 @@ class RoomSource:
             if changes is not None:
                 return changes
         seat = self._seats.seat(self.name)
-        async with seat.visit() as activation:
+        async with seat.visit(follows=True) as activation:
             if not activation.lent and _is_short(activation, after):
                 with self._noticing_damage(activation):
                     return self._changes(activation, after)
@@ -93,7 +93,7 @@ class RoomSource:
     @asynccontextmanager
     async def copy(self) -> AsyncGenerator[RoomCopy]:
         seat = self._seats.seat(self.name)
-        async with seat.visit() as activation, seat.lock:
+        async with seat.visit(follows=True) as activation, seat.lock:
             storage = activation.storage
             local, threads = seat.actor_class.actor.local_tables, self._seats.doors.threads
             with self._noticing_damage(activation):

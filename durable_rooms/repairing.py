@@ -139,6 +139,9 @@ class RestingRooms:
             if entry.at_rest and entry.name not in self._without:
                 yield entry.name, entry.position, False
 
+    def tombstones(self) -> Iterator[tuple[RoomName, int]]:
+        return ((stone.name, stone.epoch) for stone in self.catalog.buried())
+
     def source(self, name: RoomName) -> Source:
         return RestingSource(name, self)
 

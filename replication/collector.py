@@ -45,6 +45,7 @@ class Dirty:
     not_before: float = 0.0
     failures: int = 0
     trouble: str | None = None
+    gone: int = 0  # the room was deleted: everything of it up to this epoch is to be removed first
     known: bool = True  # `since` is the time of its first change; of a candidate nobody knows it
 
 
@@ -55,6 +56,7 @@ class Collected:
     batches: list[list[tuple[Dirty, Drain]]] = field(default_factory=list[list[tuple[Dirty, Drain]]])
     resyncs: list[tuple[Dirty, Reason]] = field(default_factory=list[tuple[Dirty, Reason]])
     backlogs: list[tuple[Dirty, Mark]] = field(default_factory=list[tuple[Dirty, Mark]])
+    removals: list[Dirty] = field(default_factory=list[Dirty])
     rows: int = 0
     bytes: int = 0
     idle: int = 0
@@ -63,7 +65,8 @@ class Collected:
     @property
     def full(self) -> bool:
         rows = self.rows >= BATCH_ROWS_MAX * self.times or self.bytes >= BATCH_BYTES_MAX * self.times
-        return rows or bool(self.backlogs) or len(self.resyncs) >= BATCH_RESYNCS_MAX or self.idle >= BATCH_IDLE_MAX
+        alone = len(self.resyncs) + len(self.removals) >= BATCH_RESYNCS_MAX
+        return rows or bool(self.backlogs) or alone or self.idle >= BATCH_IDLE_MAX
 
     def room_for(self, rows: int) -> bool:
         """A room larger than the cap goes alone: it is never split (rule 27), and it holds up nobody else's rows."""
@@ -112,9 +115,18 @@ class Collector:
         if self._over(self._entries):
             self._bell.set()
 
-    def candidate(self, source: Source, position: Position | None) -> None:
+    def deleted(self, source: Source, epoch: int) -> None:
+        """A room was deleted: what it changed and nobody has collected is of no account any more."""
+        self.tick += 1
+        self.wanted.pop(source.name, None)
+        waiting = self._waiting.pop(source.name, None)
+        since = waiting.since if waiting is not None else trio.current_time()
+        self._waiting[source.name] = Dirty(source, source.name, self.tick, since, Position(epoch, 0), 1, gone=epoch)
+        self._bell.set()
+
+    def candidate(self, source: Source, position: Position | None, gone: int = 0) -> None:
         """A room that may have changed before this process looked; it counts as older than everything that was told."""
-        self.again(Dirty(source, source.name, 0, trio.current_time(), position, known=False))
+        self.again(Dirty(source, source.name, 0, trio.current_time(), position, gone=gone, known=False))
 
     def candidates(self) -> int:
         """How many wait to be looked at now."""
@@ -149,6 +161,8 @@ class Collector:
             dirty.entries += other.entries
             dirty.tick, dirty.since = min(dirty.tick, other.tick), min(dirty.since, other.since)
             dirty.known = dirty.known or other.known  # it was told of before the replica was opened anew
+            if other.gone > dirty.gone:  # deleted meanwhile: why it could not be read is over
+                dirty.gone, dirty.not_before, delay = other.gone, 0.0, 0.0
         dirty.not_before = max(dirty.not_before, trio.current_time() + delay)
         self._waiting[dirty.name] = dirty
         self._bell.set()
@@ -224,6 +238,15 @@ class Collector:
         return collected
 
     async def _collect_room(self, dirty: Dirty, mark: Mark | None, collected: Collected) -> None:
+        if dirty.gone:
+            if mark is not None and mark.position.epoch <= dirty.gone:
+                collected.removals.append(dirty)
+                return
+            if dirty.position is not None and dirty.position.epoch <= dirty.gone:
+                collected.idle += 1
+                self.done(dirty)  # nothing of it is there
+                return
+            dirty.gone = 0  # its new incarnation
         wanted = self.wanted.get(dirty.name)
         if mark is not None and mark.settled and mark.position == dirty.position and wanted is None:
             self._up_to_date(dirty, mark)

@@ -34,6 +34,7 @@ from replication.limits import (
     RETRY_SECONDS_FIRST,
     RETRY_SECONDS_MAX,
 )
+from replication.removal import remove
 from replication.replica import REPLICA_ERRORS, ReplicaHangs, ReplicaRefused, SQLiteReplica
 from replication.resync import RoomUnreadable, Unfit, resync
 from replication.running import Running, drawn_token
@@ -71,6 +72,10 @@ class Replicator:
                 source.acknowledge(position.seq)
                 return
         running.collector.changed(source, position, entries)
+
+    def deleted(self, source: Source, epoch: int) -> None:
+        if self._running is not None:  # else its tombstone is found when the replica is opened
+            self._running.collector.deleted(source, epoch)
 
     async def run(
         self, rooms: Rooms, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED, *, token: str | None = None
@@ -186,7 +191,8 @@ class Replicator:
         damage = await running.jobs.run(running.file.open)
         if damage is not None:
             self._tally.error(damage)
-        self.arrivals.candidates = deque(await running.jobs.run(behind, running.file, running.rooms.positions))
+        found = await running.jobs.run(behind, running.file, running.rooms.positions, running.rooms.tombstones)
+        self.arrivals.candidates = deque(found)
         self.arrivals.generation, self._tally.last_batch = await running.jobs.run(running.file.moment)
         self.arrivals.compared = self.arrivals.checked = True
         if not self.arrivals.candidates:
@@ -211,7 +217,9 @@ class Replicator:
             await self._apply_backlog(running, dirty, mark)
         for dirty, reason in collected.resyncs:
             await self._resync(running, dirty, reason)
-        if not (collected.batches or collected.backlogs or collected.resyncs):
+        for dirty in collected.removals:
+            await self._remove(running, dirty)
+        if not (collected.batches or collected.backlogs or collected.resyncs or collected.removals):
             self._live()  # nothing was asked of the replica, and it is open
         self.arrivals.tell([dirty.name for dirty in ready])
 
@@ -235,8 +243,8 @@ class Replicator:
         if not self.arrivals.candidates:
             return
         for _ in range(min(len(self.arrivals.candidates), CANDIDATES_MAX - running.collector.candidates())):
-            name, position = self.arrivals.candidates.popleft()
-            running.collector.candidate(running.rooms.source(name), position)
+            name, position, gone = self.arrivals.candidates.popleft()
+            running.collector.candidate(running.rooms.source(name), position, gone)
 
     async def _read_marks(self, running: Running, ready: Sequence[Dirty]) -> None:
         if len(self._marks) > MARKS_CACHED_MAX:
@@ -339,6 +347,17 @@ class Replicator:
         self._marks[dirty.name] = mark
         dirty.source.acknowledge(mark.position.seq)
         dirty.entries, dirty.failures, dirty.trouble = 0, 0, None
+        running.collector.again(dirty)
+
+    async def _remove(self, running: Running, dirty: Dirty) -> None:  # what has begun anew is collected then
+        try:
+            batch = await running.jobs.run(remove, running.file, dirty.name, dirty.gone, running.rooms.doors.wall_clock())
+        except RowsRefused as refusal:
+            self._park(running, dirty, str(refusal))
+            return
+        self._marks[dirty.name] = None
+        self._tally.removed(dirty.name, batch)
+        self._live()
         running.collector.again(dirty)
 
     # -- trouble ----------------------------------------------------------------------------------------------------

@@ -36,6 +36,11 @@ class Replicators:
         for number, replicator in enumerate(self.each):
             replicator.changed(_Share(source, self, number), position, entries)
 
+    def deleted(self, source: Source, epoch: int) -> None:
+        self._acknowledged.pop(source.name, None)
+        for number, replicator in enumerate(self.each):
+            replicator.deleted(_Share(source, self, number), epoch)
+
     async def run(self, rooms: Rooms, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         token = drawn_token(rooms.doors)
         async with trio.open_nursery() as nursery:
@@ -101,6 +106,9 @@ class _Rooms:
 
     def positions(self) -> Iterable[tuple[RoomName, Position, bool]]:
         return self._rooms.positions()
+
+    def tombstones(self) -> Iterable[tuple[RoomName, int]]:
+        return self._rooms.tombstones()
 
     def source(self, name: RoomName) -> Source:
         return _Share(self._rooms.source(name), self._all, self._number)

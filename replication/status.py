@@ -102,6 +102,13 @@ class Tally:
         self.resyncs[reason] += 1
         self.parked.pop(room, None)
 
+    def removed(self, room: RoomName, batch: int | None) -> None:
+        """A deleted room; None: the replica had nothing of it."""
+        self.parked.pop(room, None)
+        if batch is not None:
+            self.batches += 1
+            self.last_batch = batch
+
     def wal(self, size: int) -> None:
         """Say it once while a reader keeps the WAL from beginning anew."""
         if size > WAL_BYTES_TRUNCATED and not self.wal_pinned:

@@ -33,6 +33,9 @@ class KeepAll:
     def changed(self, source: Source, position: Position, entries: int) -> None:
         pass
 
+    def deleted(self, source: Source, epoch: int) -> None:
+        pass
+
     async def run(self, rooms: Rooms, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
 

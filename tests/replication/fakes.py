@@ -84,6 +84,7 @@ class FakeRooms:
         self.doors = Doors(disk=self.disk, threads=threads or SlowThreads(), wall_clock=lambda: 1000.0, random=Random(7))
         self.rooms: dict[RoomName, FakeRoom] = {}
         self.follower: Replicator | None = None
+        self.buried: dict[RoomName, int] = {}  # rooms that were deleted, with the epoch at which they were
 
     def room(self, id: str, *migrations: str, actor: str = "ChatRoom", **options: Any) -> "FakeRoom":
         name = RoomName(actor, id)
@@ -94,6 +95,9 @@ class FakeRooms:
 
     def positions(self) -> Iterable[tuple[RoomName, Position, bool]]:
         return [(room.name, room.position, room.active) for _, room in sorted(self.rooms.items())]
+
+    def tombstones(self) -> Iterable[tuple[RoomName, int]]:
+        return sorted(self.buried.items())
 
     def source(self, name: RoomName) -> Source:
         return self.rooms[name]
