@@ -115,7 +115,10 @@ async def test_an_aborted_room_loses_its_memory_and_nothing_that_was_committed(a
 
         await room.post("1")
         await one_after_another(
-            nursery, lambda: tell(lambda: room.post_slowly("2", 1000)), lambda: tell(lambda: room.hold(1000)), lambda: tell(room.ping)
+            nursery,
+            lambda: tell(lambda: room.post_slowly("2", 1000)),
+            lambda: tell(lambda: room.hold(1000)),
+            lambda: tell(room.ping),
         )
         began = trio.current_time()
         assert await runtime.abort(room, "it hangs")
