@@ -281,8 +281,8 @@ class Seat:
     async def visit(self, *, patient: bool = False, follows: bool = False) -> AsyncGenerator[Activation]:
         """Hold the room open for a follower or a read, opening it if need be. Raises why it cannot be opened.
 
-        `patient`: wait for the next activation while a broken one is being put away. `follows`: a room that was deleted, or was
-        never called, is not made for this.
+        `patient`: wait for the next activation while a broken one is being put away. `follows`: a room that was deleted is
+        not made again for this.
         """
         while (activation := self.activation) is None or (patient and not activation.sound):
             await self._knock(follows=follows)
@@ -299,15 +299,14 @@ class Seat:
                 self.rested()
 
     def _dismiss_followers(self) -> None:
-        """A room that is no more is not made again for whoever only follows it."""
+        """A room that was deleted is not made again for whoever only follows it."""
         followers = [visitor for visitor in self._visitors if visitor.follows]
-        if not followers or self._house.catalog.get(self.name) is not None:
+        catalog = self._house.catalog
+        if not followers or catalog.get(self.name) is not None or catalog.tombstones.get(self.name) is None:
             return
         for visitor in followers:
             del self._visitors[visitor]
-            visitor.refusal = RoomUnfit(
-                f"{self.name}: there is no such room; it was deleted, or never called.", room=str(self.name)
-            )
+            visitor.refusal = RoomUnfit(f"{self.name}: the room was deleted.", room=str(self.name))
             visitor.wakeup.set()
 
     async def _knock(self, *, follows: bool) -> None:
