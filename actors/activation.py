@@ -378,5 +378,5 @@ class Activation:
         """
         del self._actor._surroundings  # pyright: ignore[reportPrivateUsage] - the hand that put it in
         self._serving.end()
-        del self._actor, self._serving, self.upkeep, self.telling
+        del self._actor, self._serving, self.upkeep, self.telling, self.duties
         self.storage.transaction.end()

@@ -133,6 +133,8 @@ async def test_a_catalog_of_the_first_format_gets_the_new_columns(tmp_path, auto
     await made(tmp_path)
     with sqlite3.connect(tmp_path / "catalog.db") as catalog:
         catalog.execute("DROP INDEX rooms_to_wake")
+        catalog.execute("DROP INDEX rooms_sick")
+        catalog.execute("DROP TABLE tombstones")
         for column in ("version", "created", "last_active", "bytes", "sick", "wake_at"):
             catalog.execute(f"ALTER TABLE rooms DROP COLUMN {column}")
         catalog.execute("DROP TABLE classes")
