@@ -58,6 +58,11 @@ class Route:
     breaker: Breaker
     weight: float = 1.0
 
+    def life_of(self, generation: str) -> str:
+        """What a bookmark knows this replica by: a file that was begun as a copy of another one's has its generation, too, and
+        counts other batches since."""
+        return f"{generation} {self.arrivals.name}"
+
 
 def route_to(replicator: Replicator, doors: Doors, limits: Limits, rooms: Path) -> Route:
     """A way to this replicator's replica; its readers begin with `readers.run`. `rooms`: the data directory. Two stats."""
@@ -163,7 +168,7 @@ class Router:
             route, lag = routes[number], lags[number]
             arrivals = route.arrivals
             lacking = name is not None and needed is not None and not arrivals.has(name, needed)
-            other = bookmark is None or not bookmark.generation or bookmark.generation != arrivals.generation
+            other = bookmark is None or not bookmark.generation or bookmark.generation != route.life_of(arrivals.generation)
             alike = lag <= least + ALIKE_SECONDS
             # Exponential variates with the weights as rates: each is the smallest as often as its weight says.
             drawn = random.expovariate(route.weight) if route.weight else math.inf
@@ -228,10 +233,19 @@ class Router:
     ) -> tuple[Answer[Any] | None, str]:
         assert seen.position is not None, "one room was read"
         if bookmark is not None:
-            if not bookmark.trusts(name, seen.generation, seen.batch, whole=route.arrivals.whole):
+            if bookmark.vague(name) and not self._covers(route, name, seen, bookmark):
                 return None, "older than the session"
-            bookmark.saw_replica(name, seen.position, seen.generation, seen.batch)
+            bookmark.saw_replica(name, seen.position, route.life_of(seen.generation), seen.batch)
         return Answer(seen.value, seen.position, route.arrivals.name), "fresh"
+
+    def _covers(self, route: Route, name: RoomName, seen: Seen[Any], bookmark: Bookmark) -> bool:
+        """Whether a replica shows all that a session saw of a room whose position it has forgotten."""
+        arrivals = route.arrivals
+        whole = seen.generation == arrivals.generation and arrivals.whole
+        if bookmark.trusts(name, route.life_of(seen.generation), seen.batch, whole=whole):
+            return True
+        told = self._lane.acknowledged(name)  # nobody has seen more: whatever was shown anywhere was durable
+        return told is not None and seen.position is not None and seen.position >= told
 
     # -- across rooms -----------------------------------------------------------------------------------------------
     async def across(self, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None) -> Any:
@@ -245,7 +259,7 @@ class Router:
                 continue
             self._reads[route.arrivals.name, "across"] += 1
             if bookmark is not None:
-                bookmark.saw_across(seen.generation, seen.batch)
+                bookmark.saw_across(route.life_of(seen.generation), seen.batch)
             return seen.value
         assert late is not None, "a router has a route"
         raise late
