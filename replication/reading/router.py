@@ -33,7 +33,7 @@ from replication.replicator import Replicator
 
 WAIT_SECONDS_MAX = 0.15  # for one write to arrive in a replica: three windows; the room answers what takes longer
 ALIKE_SECONDS = 0.05  # of lag, a window: replicas that differ by less are as good as each other
-ACROSS_SECONDS_MAX = 1.0  # for everything that had returned to arrive in the replica: there is no room to ask instead
+ACROSS_SECONDS_MAX = 1.0  # for everything that had returned to arrive in some replica: there is no room to ask instead
 
 _TROUBLE = (ReplicaGone, ReplicaDamaged, NoAnswer, *FILE_ERRORS, apsw.NoMemError)
 """What is wrong with the replica, or with its file. What else SQLite says is about the statement, and the caller's."""
@@ -91,6 +91,13 @@ def _among(rooms: RoomIds) -> Callable[[RoomName], bool]:
         return ids is None or name.id in ids
 
     return among
+
+
+def _was_read(route: Route, bookmark: Bookmark | None) -> bool:
+    """Whether it is the one that the session has read last."""
+    if bookmark is None or not bookmark.generation:
+        return False
+    return bookmark.generation == route.life_of(route.arrivals.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,29 +159,35 @@ class Router:
             return None
         return Wanted(told if seen is None else max(told, seen))
 
-    def _in_order(
-        self, bookmark: Bookmark | None, name: RoomName | None = None, needed: Position | None = None
-    ) -> Sequence[Route]:
-        """Those that have what is needed first, among these the session's last one, and then those with little lag by weight."""
-        routes = self.routes
+    def _in_order(self, bookmark: Bookmark | None, name: RoomName, needed: Position | None) -> Sequence[Route]:
+        """Those that have what is needed first, those with weight before others, the session's last one, by lag, by weight."""
+
+        def rank(route: Route, drawn: float, lagging: float) -> tuple[bool, bool, bool, float, float]:
+            lacking = needed is not None and not route.arrivals.has(name, needed)
+            return lacking, not route.weight, not _was_read(route, bookmark), lagging, drawn
+
+        return self._ranked(rank)  # of breakers nothing: only who is asked can be found well
+
+    def _in_order_across(self, bookmark: Bookmark | None) -> Sequence[Route]:
+        """Those that are at work and have nearly everything first: whoever else is asked is waited for."""
+
+        def rank(route: Route, drawn: float, lagging: float) -> tuple[bool, float, bool, bool, float]:
+            return route.arrivals.stuck is not None, lagging, not route.weight, not _was_read(route, bookmark), drawn
+
+        return self._ranked(rank)
+
+    def _ranked(self, rank: Callable[[Route, float, float], tuple[float, ...]]) -> Sequence[Route]:
+        """By what `rank` says of a route, a number drawn for it, and its lag: 0 where it is as good as the least."""
+        routes, random = self.routes, self._random
         if len(routes) == 1:
             return routes
-        random = self._random
         assert random is not None, "several replicas are chosen from by chance"
-        lags = [route.arrivals.lag_seconds for route in routes]  # each looks at all rooms that lag
-        least = min(lags)
-
-        def rank(number: int) -> tuple[bool, bool, bool, float]:
-            route, lag = routes[number], lags[number]
-            arrivals = route.arrivals
-            lacking = name is not None and needed is not None and not arrivals.has(name, needed)
-            other = bookmark is None or not bookmark.generation or bookmark.generation != route.life_of(arrivals.generation)
-            alike = lag <= least + ALIKE_SECONDS
-            # Exponential variates with the weights as rates: each is the smallest as often as its weight says.
-            drawn = random.expovariate(route.weight) if route.weight else math.inf
-            return lacking, other, not alike, drawn if alike else lag  # of breakers nothing: only who is asked can be found well
-
-        return [routes[number] for number in sorted(range(len(routes)), key=rank)]
+        lags = [route.arrivals.lag_seconds for route in routes]
+        alike = min(lags) + ALIKE_SECONDS
+        # Exponential variates with the weights as rates: each is the smallest as often as its weight says.
+        draws = [random.expovariate(route.weight) if route.weight else math.inf for route in routes]
+        ranks = [rank(route, drawn, lag if lag > alike else 0.0) for route, drawn, lag in zip(routes, draws, lags, strict=True)]
+        return [routes[number] for number in sorted(range(len(routes)), key=ranks.__getitem__)]
 
     async def _ask(
         self, route: Route, call: ReadCall, wanted: Wanted, bookmark: Bookmark | None, deadline: float
@@ -250,25 +263,29 @@ class Router:
     # -- across rooms -----------------------------------------------------------------------------------------------
     async def across(self, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None) -> Any:
         """Run SQL over many rooms on a replica that is fresh enough. Raises ReplicationLate, and what the SQL raises."""
-        late: ReplicationLate | None = None
-        for route in self._in_order(bookmark):
+        refusals: list[ReplicationLate | Overloaded] = []
+        deadline = trio.current_time() + ACROSS_SECONDS_MAX
+        for route in self._in_order_across(bookmark):
             try:
-                seen = await self._across(route, rooms, run, fresh, bookmark)
-            except ReplicationLate as error:
-                late = error
+                seen = await self._across(route, rooms, run, fresh, bookmark, deadline)
+            except (ReplicationLate, Overloaded) as error:
+                refusals.append(error)
                 continue
             self._reads[route.arrivals.name, "across"] += 1
             if bookmark is not None:
                 bookmark.saw_across(route.life_of(seen.generation), seen.batch)
             return seen.value
-        assert late is not None, "a router has a route"
-        raise late
+        if len(refusals) == 1 or all(isinstance(refusal, Overloaded) for refusal in refusals):
+            raise refusals[0]
+        raise ReplicationLate(" ".join(str(refusal) for refusal in refusals))
 
-    async def _across(self, route: Route, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None) -> Seen[Any]:
+    async def _across(
+        self, route: Route, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None, deadline: float
+    ) -> Seen[Any]:
         arrivals, breaker = route.arrivals, route.breaker
         since = None if fresh == "any" and bookmark is None else arrivals.moment  # an older copy may have been put in its place
         if fresh == "acknowledged" or bookmark is not None:  # a session has seen what no position here can tell of "all" rooms
-            await arrivals.caught_up(ACROSS_SECONDS_MAX, parked=True, of=_among(rooms))
+            await arrivals.caught_up(max(0.0, deadline - trio.current_time()), parked=True, of=_among(rooms))
             since = arrivals.moment
         elif fresh != "any" and (lag := arrivals.lag_seconds) > float(fresh):
             raise ReplicationLate(
