@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
@@ -64,18 +63,15 @@ class Route:
         return f"{generation} {self.arrivals.name}"
 
 
-def route_to(replicator: Replicator, doors: Doors, limits: Limits, rooms: Path) -> Route:
-    """A way to this replicator's replica; its readers begin with `readers.run`. `rooms`: the data directory. Two stats."""
+def route_to(replicator: Replicator, doors: Doors, limits: Limits, *, near: bool) -> Route:
+    """A way to this replicator's replica; its readers begin with `readers.run`. `near`: on the file system of the rooms. One that
+    hangs alone must never hang the loop; where the rooms are on it, too, they hang anyway."""
 
     secret = Random(doors.secret(32))  # names of views that nobody may guess
 
     def connect(hurry: float | None = None) -> Reader:
         return Reader(doors.disk, replicator.path, secret, limits, doors.stopwatch, replicator.token, hurry)
 
-    disk = doors.disk
-    there, here = disk.identity(replicator.path.parent), disk.identity(rooms)
-    # A file system that hangs alone must never hang the loop; where the rooms are on it, too, they hang anyway.
-    near = there is not None and here is not None and there[0] == here[0]
     readers = Readers(connect, doors.threads, doors.stopwatch, connect_here=partial(connect, HERE_SECONDS_MAX) if near else None)
     breaker = Breaker(replicator.arrivals.name, trio.current_time, doors.random.uniform)
     return Route(replicator.arrivals, readers, breaker, replicator.weight)
