@@ -197,6 +197,10 @@ class Disk:
             return None
         return stat.st_dev, stat.st_ino
 
+    def resolved(self, path: Path) -> Path:
+        """The path without links; of a file that may not be there yet."""
+        return path.resolve()
+
     def raise_descriptor_limit(self, needed: int) -> int:
         """Raise the soft limit of open files to `needed`, at most to the hard one; returns what it is now."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -23,10 +23,11 @@ from durable_rooms.session import Session
 from durable_rooms.signals import Termination
 from durable_rooms.status_file import StatusFile
 from replication import ReplicaStatus, Replicator, Replicators, SQLiteReplica, replicators_of
+from replication.places import is_near, refuse_one_file
 from replication.reading.across import Across, RoomIds, Run
 from replication.reading.bookmark import Bookmark, parsed
 from replication.reading.key import bookmark_key
-from replication.reading.router import Router, route_to
+from replication.reading.router import Route, Router, route_to
 from replication.reading.status import ReadStatus
 
 A = TypeVar("A", bound=Actor)
@@ -125,7 +126,10 @@ class Runtime(actors.Runtime):
         doors = self.doors
         self.fresh = fresh
         self._bookmark_key = await doors.threads.run(bookmark_key, doors.disk, self.directory.path, doors.secret)
-        routes = [route_to(replicator, doors, self.limits, self.directory.path) for replicator in self.replicators]
+        routes: list[Route] = []
+        for replicator in self.replicators:
+            near = await is_near(doors, self.directory.path, replicator.path)
+            routes.append(route_to(replicator, doors, self.limits, near=near))
         for route in routes:
             self._nursery.start_soon(route.readers.run)
         self.router = Router(routes, self.lane, doors.random)
@@ -249,6 +253,7 @@ async def open_with_doors(
 ) -> AsyncGenerator[Runtime]:
     """`open_runtime` with other doors out of the process: tests put their own clock, disk, chance and threads here."""
     follower = Replicators(replicas) if len(replicas) > 1 else Replicator(replicas[0]) if replicas else NoFollower()
+    await refuse_one_file(doors, Path(path), replicas)
     runtime: Runtime | None = None
     try:
         async with actors.open_house(Runtime, path, actor_classes, follower, limits or Limits(), doors) as runtime:

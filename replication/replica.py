@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apsw
 
+from actors.read import IN_ROOM
 from replication.limits import WINDOW_SECONDS
 
 
@@ -38,6 +39,8 @@ class SQLiteReplica:
             raise ValueError(f"SQLiteReplica: window is in seconds, from 0 to 60, not {window!r}")
         if not (math.isfinite(weight) and weight >= 0.0):
             raise ValueError(f"SQLiteReplica: weight is a share of the reads, from 0, not {weight!r}")
+        if name in ("", IN_ROOM):
+            raise ValueError(f"SQLiteReplica: replies name it where it answered, and {name!r} is no name for that")
         object.__setattr__(self, "path", None if path is None else Path(path))
         object.__setattr__(self, "window", float(window))
         object.__setattr__(self, "name", name)

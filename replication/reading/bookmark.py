@@ -3,6 +3,10 @@
 It holds positions of rooms, and a floor: the batch of a replica up to which everything it saw there goes. A room that was seen
 on that replica is covered by the floor and may be forgotten; so the token stays short: 60 bytes, and 13 for each room that is
 kept. Rooms stand in it by a hash of their names.
+
+A floor says nothing of other replicas: each counts its batches for itself, and one that was made later may lag behind one that
+was made earlier. What was forgotten before the floor moved to another one is `adrift`: only a replica that has everything of the
+room may show it.
 """
 
 import hmac
@@ -41,48 +45,51 @@ class Seen(NamedTuple):
 @dataclass(slots=True)
 class Bookmark:
     rooms: OrderedDict[bytes, Seen] = field(default_factory=OrderedDict[bytes, Seen])  # the longest untouched first
-    generation: str = ""  # of the replica that the floor is of; "": none was read yet
+    generation: str = ""  # of the replica that the floor is of, with its name; "": none was read yet
     batch: int = 0  # the floor
     forgotten: bool = False  # rooms that only the floor covers
     across: bool = False  # many rooms were seen at once: the floor counts for the rooms that are kept, too
+    adrift: bool = False  # some of what was forgotten or seen across is of another replica than the floor
 
     def needs(self, name: RoomName) -> Position | None:
         """Where a room must stand at least."""
         seen = self.rooms.get(key_of(name))
         return seen.position if seen else None
 
+    def vague(self, name: RoomName) -> bool:
+        """Whether more may have been seen of a room than `needs` tells."""
+        return self.across or (self.forgotten and key_of(name) not in self.rooms)
+
     def trusts(self, name: RoomName, generation: str, batch: int, *, whole: bool) -> bool:
         """Whether rows of a replica, where the room stands at `needs` or later, show all that was seen of it.
 
-        `whole`: it has every room as new as when its file was opened. A file that was made later then has all that was durable.
+        `whole`: it has every room as new as when its file was opened; a power cut may have rewound it.
         """
-        if not (self.across or (self.forgotten and key_of(name) not in self.rooms)):
+        if not self.vague(name):
             return True
-        return whole and (generation, batch) >= (self.generation, self.batch)
+        return whole and not self.adrift and generation == self.generation and batch >= self.batch
 
     def saw_room(self, name: RoomName, position: Position) -> None:
         """The room itself, or a command of it."""
         self._put(key_of(name), position, covered=False)
 
     def saw_replica(self, name: RoomName, position: Position, generation: str, batch: int) -> None:
-        covered = self.saw_batch(generation, batch)
-        self._put(key_of(name), position, covered=covered)
+        self.saw_batch(generation, batch)
+        self._put(key_of(name), position, covered=True)
 
     def saw_across(self, generation: str, batch: int) -> None:
         """Rows of any rooms of a replica that had everything."""
         self.saw_batch(generation, batch)
         self.across = True
 
-    def saw_batch(self, generation: str, batch: int) -> bool:
-        """Rows of a replica; True if the floor is of that replica now."""
+    def saw_batch(self, generation: str, batch: int) -> None:
+        """Rows of a replica: the floor is of that one now."""
         if generation != self.generation:
-            if (self.forgotten or self.across) and generation < self.generation:
-                return False
+            self.adrift = self.adrift or self.forgotten or self.across  # first: see `token`
             for room, seen in self.rooms.items():
                 self.rooms[room] = Seen(seen.position, covered=False)
             self.generation, self.batch = generation, batch
         self.batch = max(self.batch, batch)
-        return True
 
     def _put(self, key: bytes, position: Position, *, covered: bool) -> None:
         before = self.rooms.get(key)
@@ -106,11 +113,11 @@ class Bookmark:
         while True:
             generation = self.generation
             rooms = list(self.rooms.items())
-            batch, forgotten, across = self.batch, self.forgotten, self.across
+            batch, forgotten, across, adrift = self.batch, self.forgotten, self.across, self.adrift
             if generation == self.generation:
                 break
         kept = [(room, *seen.position, seen.covered) for room, seen in rooms]
-        body: bytes = _msgpack.packb([FORMAT, generation, batch, forgotten, across, kept])
+        body: bytes = _msgpack.packb([FORMAT, generation, batch, forgotten, across, kept, adrift])
         return urlsafe_b64encode(_signature(key, body) + body).rstrip(b"=").decode()
 
 
@@ -127,11 +134,13 @@ def parsed(token: str, key: bytes) -> Bookmark:
     signature, body = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, _signature(key, body)):
         raise BadBookmark("this bookmark was not made for this data directory. Nothing ran; begin a session without it.")
-    format, generation, batch, forgotten, across, rooms = _msgpack.unpackb(body)
+    format, *fields = _msgpack.unpackb(body)
     if format != FORMAT:
         raise BadBookmark(f"this bookmark has format {format}, this version knows {FORMAT}. Begin a session without it.")
+    generation, batch, forgotten, across, rooms, *late = fields
+    (adrift,) = late or [False]  # tokens of earlier versions have not said so
     kept = OrderedDict((room, Seen(Position(epoch, seq), covered)) for room, epoch, seq, covered in rooms)
-    return Bookmark(kept, generation, batch, forgotten, across)
+    return Bookmark(kept, generation, batch, forgotten, across, adrift)
 
 
 def _signature(key: bytes, body: bytes) -> bytes:

@@ -93,8 +93,8 @@ class Reader:
             raise
 
     def across(self, rooms: Mapping[str, Sequence[str] | None], since: Moment | None, run: Callable[[SQL], T]) -> Seen[T]:
-        """Run a read of many rooms: ids by class, None for all of a class. Raises Stale if the file stands before `since`: it is
-        not the one that was last written."""
+        """Run a read of many rooms: ids by class, None for all of a class. Raises Stale if the file stands before `since`, or is
+        another one: it is not what was last written. One made later may be half filled yet, or be the file of another replica."""
         try:
             self._look_at_the_file()
             choice = tuple((actor, ids is None) for actor, ids in sorted(rooms.items()))
@@ -103,7 +103,7 @@ class Reader:
             try:
                 (found,) = internal(scoped.connection, _MOMENT)
                 moment = Moment(*found)
-                if since is not None and moment < since:
+                if since is not None and (moment.generation != since.generation or moment.batch < since.batch):
                     raise Stale(None)
                 _limit(scoped, rooms)
                 return Seen(scoped.run(NO_ROOM, "across rooms", run), None, moment.batch, moment.generation)

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
@@ -33,7 +32,7 @@ from replication.replicator import Replicator
 
 WAIT_SECONDS_MAX = 0.15  # for one write to arrive in a replica: three windows; the room answers what takes longer
 ALIKE_SECONDS = 0.05  # of lag, a window: replicas that differ by less are as good as each other
-ACROSS_SECONDS_MAX = 1.0  # for everything that had returned to arrive in the replica: there is no room to ask instead
+ACROSS_SECONDS_MAX = 1.0  # for everything that had returned to arrive in some replica: there is no room to ask instead
 
 _TROUBLE = (ReplicaGone, ReplicaDamaged, NoAnswer, *FILE_ERRORS, apsw.NoMemError)
 """What is wrong with the replica, or with its file. What else SQLite says is about the statement, and the caller's."""
@@ -58,19 +57,21 @@ class Route:
     breaker: Breaker
     weight: float = 1.0
 
+    def life_of(self, generation: str) -> str:
+        """What a bookmark knows this replica by: a file that was begun as a copy of another one's has its generation, too, and
+        counts other batches since."""
+        return f"{generation} {self.arrivals.name}"
 
-def route_to(replicator: Replicator, doors: Doors, limits: Limits, rooms: Path) -> Route:
-    """A way to this replicator's replica; its readers begin with `readers.run`. `rooms`: the data directory. Two stats."""
+
+def route_to(replicator: Replicator, doors: Doors, limits: Limits, *, near: bool) -> Route:
+    """A way to this replicator's replica; its readers begin with `readers.run`. `near`: on the file system of the rooms. One that
+    hangs alone must never hang the loop; where the rooms are on it, too, they hang anyway."""
 
     secret = Random(doors.secret(32))  # names of views that nobody may guess
 
     def connect(hurry: float | None = None) -> Reader:
         return Reader(doors.disk, replicator.path, secret, limits, doors.stopwatch, replicator.token, hurry)
 
-    disk = doors.disk
-    there, here = disk.identity(replicator.path.parent), disk.identity(rooms)
-    # A file system that hangs alone must never hang the loop; where the rooms are on it, too, they hang anyway.
-    near = there is not None and here is not None and there[0] == here[0]
     readers = Readers(connect, doors.threads, doors.stopwatch, connect_here=partial(connect, HERE_SECONDS_MAX) if near else None)
     breaker = Breaker(replicator.arrivals.name, trio.current_time, doors.random.uniform)
     return Route(replicator.arrivals, readers, breaker, replicator.weight)
@@ -86,6 +87,13 @@ def _among(rooms: RoomIds) -> Callable[[RoomName], bool]:
         return ids is None or name.id in ids
 
     return among
+
+
+def _was_read(route: Route, bookmark: Bookmark | None) -> bool:
+    """Whether it is the one that the session has read last."""
+    if bookmark is None or not bookmark.generation:
+        return False
+    return bookmark.generation == route.life_of(route.arrivals.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,29 +155,35 @@ class Router:
             return None
         return Wanted(told if seen is None else max(told, seen))
 
-    def _in_order(
-        self, bookmark: Bookmark | None, name: RoomName | None = None, needed: Position | None = None
-    ) -> Sequence[Route]:
-        """Those that have what is needed first, among these the session's last one, and then those with little lag by weight."""
-        routes = self.routes
+    def _in_order(self, bookmark: Bookmark | None, name: RoomName, needed: Position | None) -> Sequence[Route]:
+        """Those that have what is needed first, those with weight before others, the session's last one, by lag, by weight."""
+
+        def rank(route: Route, drawn: float, lagging: float) -> tuple[bool, bool, bool, float, float]:
+            lacking = needed is not None and not route.arrivals.has(name, needed)
+            return lacking, not route.weight, not _was_read(route, bookmark), lagging, drawn
+
+        return self._ranked(rank)  # of breakers nothing: only who is asked can be found well
+
+    def _in_order_across(self, bookmark: Bookmark | None) -> Sequence[Route]:
+        """Those that are at work and have nearly everything first: whoever else is asked is waited for."""
+
+        def rank(route: Route, drawn: float, lagging: float) -> tuple[bool, float, bool, bool, float]:
+            return route.arrivals.stuck is not None, lagging, not route.weight, not _was_read(route, bookmark), drawn
+
+        return self._ranked(rank)
+
+    def _ranked(self, rank: Callable[[Route, float, float], tuple[float, ...]]) -> Sequence[Route]:
+        """By what `rank` says of a route, a number drawn for it, and its lag: 0 where it is as good as the least."""
+        routes, random = self.routes, self._random
         if len(routes) == 1:
             return routes
-        random = self._random
         assert random is not None, "several replicas are chosen from by chance"
-        lags = [route.arrivals.lag_seconds for route in routes]  # each looks at all rooms that lag
-        least = min(lags)
-
-        def rank(number: int) -> tuple[bool, bool, bool, float]:
-            route, lag = routes[number], lags[number]
-            arrivals = route.arrivals
-            lacking = name is not None and needed is not None and not arrivals.has(name, needed)
-            other = bookmark is None or not bookmark.generation or bookmark.generation != arrivals.generation
-            alike = lag <= least + ALIKE_SECONDS
-            # Exponential variates with the weights as rates: each is the smallest as often as its weight says.
-            drawn = random.expovariate(route.weight) if route.weight else math.inf
-            return lacking, other, not alike, drawn if alike else lag  # of breakers nothing: only who is asked can be found well
-
-        return [routes[number] for number in sorted(range(len(routes)), key=rank)]
+        lags = [route.arrivals.lag_seconds for route in routes]
+        alike = min(lags) + ALIKE_SECONDS
+        # Exponential variates with the weights as rates: each is the smallest as often as its weight says.
+        draws = [random.expovariate(route.weight) if route.weight else math.inf for route in routes]
+        ranks = [rank(route, drawn, lag if lag > alike else 0.0) for route, drawn, lag in zip(routes, draws, lags, strict=True)]
+        return [routes[number] for number in sorted(range(len(routes)), key=ranks.__getitem__)]
 
     async def _ask(
         self, route: Route, call: ReadCall, wanted: Wanted, bookmark: Bookmark | None, deadline: float
@@ -228,33 +242,46 @@ class Router:
     ) -> tuple[Answer[Any] | None, str]:
         assert seen.position is not None, "one room was read"
         if bookmark is not None:
-            if not bookmark.trusts(name, seen.generation, seen.batch, whole=route.arrivals.whole):
+            if bookmark.vague(name) and not self._covers(route, name, seen, bookmark):
                 return None, "older than the session"
-            bookmark.saw_replica(name, seen.position, seen.generation, seen.batch)
+            bookmark.saw_replica(name, seen.position, route.life_of(seen.generation), seen.batch)
         return Answer(seen.value, seen.position, route.arrivals.name), "fresh"
+
+    def _covers(self, route: Route, name: RoomName, seen: Seen[Any], bookmark: Bookmark) -> bool:
+        """Whether a replica shows all that a session saw of a room whose position it has forgotten."""
+        arrivals = route.arrivals
+        whole = seen.generation == arrivals.generation and arrivals.whole
+        if bookmark.trusts(name, route.life_of(seen.generation), seen.batch, whole=whole):
+            return True
+        told = self._lane.acknowledged(name)  # nobody has seen more: whatever was shown anywhere was durable
+        return told is not None and seen.position is not None and seen.position >= told
 
     # -- across rooms -----------------------------------------------------------------------------------------------
     async def across(self, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None) -> Any:
         """Run SQL over many rooms on a replica that is fresh enough. Raises ReplicationLate, and what the SQL raises."""
-        late: ReplicationLate | None = None
-        for route in self._in_order(bookmark):
+        refusals: list[ReplicationLate | Overloaded] = []
+        deadline = trio.current_time() + ACROSS_SECONDS_MAX
+        for route in self._in_order_across(bookmark):
             try:
-                seen = await self._across(route, rooms, run, fresh, bookmark)
-            except ReplicationLate as error:
-                late = error
+                seen = await self._across(route, rooms, run, fresh, bookmark, deadline)
+            except (ReplicationLate, Overloaded) as error:
+                refusals.append(error)
                 continue
             self._reads[route.arrivals.name, "across"] += 1
             if bookmark is not None:
-                bookmark.saw_across(seen.generation, seen.batch)
+                bookmark.saw_across(route.life_of(seen.generation), seen.batch)
             return seen.value
-        assert late is not None, "a router has a route"
-        raise late
+        if len(refusals) == 1 or all(isinstance(refusal, Overloaded) for refusal in refusals):
+            raise refusals[0]
+        raise ReplicationLate(" ".join(str(refusal) for refusal in refusals))
 
-    async def _across(self, route: Route, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None) -> Seen[Any]:
+    async def _across(
+        self, route: Route, rooms: RoomIds, run: Run, fresh: Freshness, bookmark: Bookmark | None, deadline: float
+    ) -> Seen[Any]:
         arrivals, breaker = route.arrivals, route.breaker
         since = None if fresh == "any" and bookmark is None else arrivals.moment  # an older copy may have been put in its place
         if fresh == "acknowledged" or bookmark is not None:  # a session has seen what no position here can tell of "all" rooms
-            await arrivals.caught_up(ACROSS_SECONDS_MAX, parked=True, of=_among(rooms))
+            await arrivals.caught_up(max(0.0, deadline - trio.current_time()), parked=True, of=_among(rooms))
             since = arrivals.moment
         elif fresh != "any" and (lag := arrivals.lag_seconds) > float(fresh):
             raise ReplicationLate(

@@ -296,10 +296,10 @@ def test_across_rooms_the_room_is_a_column_and_the_rooms_are_those_named(replica
     assert (seen.position, seen.batch, seen.generation) == (None, 3, "0001")
 
 
-@pytest.mark.parametrize("since", [Moment("0001", 2), Moment("0002", 0)], ids=["an older batch", "an older file"])
-def test_across_rooms_a_file_that_stands_before_what_was_written_is_stale(
-    replica: HandMade, reader: Reader, since: Moment
-) -> None:
+@pytest.mark.parametrize(
+    "since", [Moment("0001", 2), Moment("0002", 0), Moment("0000", 0)], ids=["an older batch", "an older file", "a later file"]
+)
+def test_across_rooms_a_file_that_is_not_what_was_last_written_is_stale(replica: HandMade, reader: Reader, since: Moment) -> None:
     replica.put("a", messages("hello"))
     with pytest.raises(Stale):
         reader.across({"ChatRoom": None}, since, bodies)

@@ -2,8 +2,6 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Generator
-from pathlib import Path
 
 import apsw
 import pytest
@@ -14,21 +12,10 @@ from durable_rooms import ReplicationLate, Runtime, SQLiteReplica
 from durable_rooms.testing import open_test_runtime
 from replication import Replicators
 from tests.reading.chat import ChatRoom
+from tests.reading.several import gone, locked
 
 READS = 400
 POSTS = 600  # outboxes are trimmed in steps of 256
-
-
-@pytest.fixture
-def near(tmp_path: Path) -> SQLiteReplica:
-    (tmp_path / "near").mkdir()
-    return SQLiteReplica(tmp_path / "near" / "replica.db", name="near")
-
-
-@pytest.fixture
-def far(tmp_path: Path) -> SQLiteReplica:
-    (tmp_path / "far").mkdir()
-    return SQLiteReplica(tmp_path / "far" / "replica.db", name="far")
 
 
 def bodies_in(replica: SQLiteReplica) -> list[str]:
@@ -40,19 +27,6 @@ def outbox(runtime: Runtime, room: str) -> int:
     file = runtime.directory.room(RoomName("ChatRoom", room))
     with contextlib.closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
         return int(connection.execute("SELECT count(*) FROM _outbox").fetchone()[0])
-
-
-@contextlib.contextmanager
-def locked(replica: SQLiteReplica) -> Generator[None]:
-    with contextlib.closing(apsw.Connection(str(replica.path))) as connection:
-        connection.execute("BEGIN IMMEDIATE").fetchall()
-        yield
-        connection.execute("ROLLBACK").fetchall()
-
-
-def gone(replica: SQLiteReplica) -> None:
-    assert replica.path is not None
-    replica.path.parent.rename(replica.path.parent.with_name("elsewhere"))
 
 
 async def sources(room, times: int = READS) -> Counter[str]:
