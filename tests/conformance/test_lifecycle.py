@@ -11,7 +11,6 @@ from durable_rooms.simulation.image import Keep
 from durable_rooms.testing import open_test_runtime
 from tests.conformance.stand import Callers, Notes, cut_power, on_faulty_disk
 from tests.conformance.yardstick import behaviour, statement
-from tests.rooms.chat import one_after_another
 
 pytestmark = pytest.mark.skipif(not hasattr(Runtime, "delete"), reason="rooms cannot be deleted yet")
 
@@ -134,11 +133,12 @@ async def test_calls_that_wait_for_a_room_that_is_deleted_are_refused_or_meet_th
     async with open_test_runtime(Rooms) as runtime, trio.open_nursery() as nursery:
         room, callers = runtime.room(Rooms, "a"), Callers(nursery)
         await room.post("old")
-        await one_after_another(nursery, lambda: room.hold(1))
+        await callers.start("section", room.hold, 1)
         for n in range(5):
             await callers.start(f"{n}", room.post, f"{n}")
         await runtime.delete(room)
         await trio.sleep(5)
+        assert callers.outcomes.pop("section").ran == "unknown"
         acknowledged = [body for body, found in callers.outcomes.items() if isinstance(found, int)]
         refused = [found for found in callers.outcomes.values() if isinstance(found, RoomsError)]
         assert len(acknowledged) + len(refused) == 5
