@@ -42,6 +42,7 @@ class Envelope:
         "error",
         "handler",
         "kept",
+        "key",
         "kwargs",
         "once",
         "out",
@@ -58,6 +59,7 @@ class Envelope:
         self.size = size  # bytes of msgpack
         self.begun = False
         self.once: Once | None = None
+        self.key: str | None = None  # of idempotency, if that is what makes it run once
         self.deadline = math.inf  # trio time, after which it must not run and what it does is rolled back
         self.timeout = math.inf  # seconds; the deadline as its caller said it, for the words of errors
         self.kept = ""  # of a handler that has begun: why something of it may be there although it fails; a sentence

@@ -14,6 +14,7 @@ from actors.envelope import Envelope
 from actors.errors import BadArguments, KeyInvalid
 from actors.handlers import Handler
 from actors.limits import KEY_BYTES_MAX
+from actors.names import RoomName
 from actors.replies import KeyUnderWay
 from actors.transaction import Transaction
 
@@ -52,20 +53,22 @@ def checked(key: str | None) -> str | None:
     return key
 
 
-def under(key: str, envelope: Envelope, room: str) -> Keyed:
-    """What makes this call run once. Raises BadArguments."""
+def put_under(key: str, envelope: Envelope, room: RoomName) -> None:
+    """Let this call run once. Raises BadArguments."""
     handler = envelope.handler
     if handler.is_read:
         raise BadArguments(
             f"{room}: {handler.name} is a @read, which changes nothing and may be repeated as it is: call it without a key. "
             "Nothing ran.",
-            room=room,
+            room=str(room),
         )
     try:
-        return Keyed(key, handler.name, digest(handler, envelope.args, envelope.kwargs))
+        envelope.once = Keyed(key, handler.name, digest(handler, envelope.args, envelope.kwargs))
+        envelope.key = key
     except RecursionError:
         raise BadArguments(
-            f"{room}: an argument of {handler.name} nests too deep to be compared with that of a repeat. Nothing ran.", room=room
+            f"{room}: an argument of {handler.name} nests too deep to be compared with that of a repeat. Nothing ran.",
+            room=str(room),
         ) from None
 
 
@@ -74,10 +77,10 @@ def digest(handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     arguments: Any = args
     if kwargs:
         arguments = _in_order([*handler.bound(args, kwargs)])
-    elif any(type(one) not in _SCALARS for one in args):
-        arguments = [_in_order(args), {}]
-    else:
+    elif _SCALARS.issuperset(map(type, args)):
         arguments = [args, {}]
+    else:
+        arguments = [_in_order(args), {}]
     return blake2b(packed(arguments), digest_size=DIGEST_BYTES).digest()
 
 
@@ -100,7 +103,8 @@ async def run_once(envelope: Envelope, transaction: Transaction, handler: Callab
         return answer[0]
     if not isinstance(once, Keyed):
         return await handler()
-    runs = transaction.replies.under_way.setdefault(once.key, KeyUnderWay(once.method, once.digest))
+    under_way = transaction.replies.under_way
+    runs = under_way.setdefault(once.key, KeyUnderWay(once.method, once.digest))
     runs.people += 1
     try:
         while runs.owned:
@@ -121,4 +125,4 @@ async def run_once(envelope: Envelope, transaction: Transaction, handler: Callab
         if runs.people:
             runs.waiting.unpark()  # one by one, in the order of their calls: should this one fail, the next one runs it
         else:
-            del transaction.replies.under_way[once.key]
+            del under_way[once.key]

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 
 from actors.envelope import Envelope
 from actors.errors import Overloaded
@@ -50,6 +51,12 @@ class Mailbox:
         envelope.begun = False
         self._calls.appendleft(envelope)
         self._bytes += envelope.size
+
+    def keys(self, most: int) -> Iterator[str]:
+        """Idempotency keys of the next `most` calls."""
+        for envelope in islice(self._calls, most):
+            if envelope.key is not None:
+                yield envelope.key
 
     def empty(self) -> Iterator[Envelope]:
         """Take all of them."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import EllipsisType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
@@ -45,9 +45,10 @@ class Witness(Protocol):
     def saw_room(self, name: RoomName, position: Position) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Terms:
-    """How a room is to be called, beyond the call itself. `fresh` None: as the session, the method or the runtime says.
+    """How a room is to be called, beyond the call itself; never changed (frozen ones take 0.5 µs more to make, for each key).
+    `fresh` None: as the session, the method or the runtime says.
 
     `key`: None for a call that may run as often as it is made. `timeout`: seconds, infinite for none.
     """
@@ -64,14 +65,12 @@ class Terms:
         fresh: Freshness | EllipsisType | None,
     ) -> "Terms":
         """With those that are given. Raises KeyInvalid, ValueError."""
-        terms = self
-        if not isinstance(key, EllipsisType):
-            terms = replace(terms, key=keyed.checked(key))
-        if not isinstance(timeout, EllipsisType):
-            terms = replace(terms, timeout=timeouts.checked(timeout))
-        if not isinstance(fresh, EllipsisType):
-            terms = replace(terms, fresh=None if fresh is None else checked(fresh))
-        return terms
+        return Terms(
+            self.fresh if isinstance(fresh, EllipsisType) else None if fresh is None else checked(fresh),
+            self.witness,
+            self.key if isinstance(key, EllipsisType) else keyed.checked(key),
+            self.timeout if isinstance(timeout, EllipsisType) else timeouts.checked(timeout),
+        )
 
 
 DEFAULT_TERMS = Terms()
@@ -206,7 +205,7 @@ class Room(Generic[A]):
         terms = self._terms
         envelope = seal(Envelope, handler, args, kwargs, self._office.limits, self._name)
         if terms.key is not None:
-            envelope.once = keyed.under(terms.key, envelope, str(self._name))
+            keyed.put_under(terms.key, envelope, self._name)
         try:
             envelope.of_this_task()
             if terms.timeout != math.inf:

@@ -77,7 +77,7 @@ class Transaction:
         self.statement_began: float | None = None  # as its deadline first saw it
         self.statement_seconds_max = math.inf
         self.time = CallTime()
-        self.replies: Replies  # of keyed calls; the activation's
+        self.replies: Replies  # of calls with a key: the activation's
         connection.set_wal_hook(self._note_frames)
 
     def limit_statements(self, seconds: float, stopwatch: Callable[[], float]) -> None:

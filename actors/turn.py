@@ -14,6 +14,7 @@ from actors.errors import RoomQuarantined, RoomsError, StorageFull, TurnVoid
 from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.quarantine import is_damage
+from actors.replies import LOOK_AHEAD_CALLS_MIN
 from actors.transaction import Transaction, void_turn
 from actors.watchdog import Note
 
@@ -66,12 +67,15 @@ class Turns:
         until = at + self._limits.turn_seconds_max
         locked = False
         next_apart = None
+        replies = transaction.replies
+        if len(mailbox) >= LOOK_AHEAD_CALLS_MIN:
+            replies.turn_begins(mailbox.keys(self._limits.turn_calls_max))
         while len(settled) < self._limits.turn_calls_max:
             envelope = mailbox.take()
             if envelope is None:
                 break
             handler = envelope.handler
-            if timeouts.expired(envelope):
+            if envelope.deadline != math.inf and timeouts.expired(envelope):
                 envelope.refuse(timeouts.not_begun(envelope, self._room))
                 continue
             needs = handler.uses_sql is not False or envelope.once is not None
@@ -90,6 +94,7 @@ class Turns:
             if not whole or at >= until:
                 break
         note.envelope = None
+        replies.turn_ends()
         self.commit(settled)
         return settled, next_apart, locked
 

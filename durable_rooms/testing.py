@@ -29,6 +29,7 @@ from actors.migration import as_migrations
 from actors.names import RoomName, room_name
 from actors.read import ReadCall
 from actors.read_scope import shown
+from actors.replies import Replies
 from actors.schemas import Schemas
 from actors.sql import internal
 from actors.tells import Tells
@@ -85,6 +86,7 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
     name_room(connection, name, now())
     transaction = Transaction(connection, guard, Schemas(), actor.local_tables, str(name), actor_class.fulltext)
     migrate(transaction, as_migrations(actor.migrations), now())
+    transaction.replies = Replies(transaction, now, Limits())
     instance = actor()
     instance._surroundings = _BareSurroundings(transaction, name, now, Random(seed))  # pyright: ignore[reportPrivateUsage]: as an activation does
     return cast(A, _Bare(instance, transaction, actor_class.handlers, name, now))

@@ -77,7 +77,7 @@ class Crossing(Envelope):
         if terms.timeout != math.inf:
             self.sent_at = monotonic()
         if terms.key is not None:
-            self.once = keyed.under(terms.key, self, str(name))
+            keyed.put_under(terms.key, self, name)
 
     def begin(self, crew: Crew) -> None:
         if self.abandoned:
