@@ -37,6 +37,8 @@ class Telling:
     def committed(self) -> bool:
         """A turn was committed: hand over what it told, for when it is durable. Whether the catalog may not know of tells yet."""
         self._tells.stored = False
+        if TELLS not in self._stay.storage.transaction.annexes:
+            return False  # the call that told failed, and the table went with it
         try:
             # What a call stored that failed is not there, and its number is the next one's.
             newest = internal(self._stay.storage.connection, "SELECT max(number) FROM _tells")[0][0]
