@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from actors.actor import Actor
+from actors.alarms import Alarms
 from actors.codec import by_value
 from actors.envelope import cannot_cross, result_too_large
 from actors.errors import StatementRefused
@@ -82,6 +83,10 @@ class Surroundings:
     @property
     def kv(self) -> KeyValue:
         raise StatementRefused("a @read may not use self.kv: a replica has none, because it never leaves the room; use a table")
+
+    @property
+    def alarms(self) -> Alarms:
+        raise StatementRefused("a @read may not use self.alarms: a replica has none, because they never leave the room")
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
         raise StatementRefused("a @read may not use self.exclusive(): it runs alone, and never waits")
