@@ -238,7 +238,7 @@ def is_its_own(error: BaseException, room: str) -> bool:
     """Whether a handler failed by itself, so that it counts: not the room, the disk or a neighbour in its turn."""
     if isinstance(error, TurnVoid):
         return error.__cause__ is not None  # the neighbours of the one at whose statement SQLite rolled back have none
-    if isinstance(error, RuntimeClosed | _OF_THE_DISK):
+    if isinstance(error, (RuntimeClosed, *_OF_THE_DISK)):
         return False
     return not (isinstance(error, RoomsError) and isinstance(error, _OF_THE_ROOM) and error.room in ("", room))
 
