@@ -11,6 +11,7 @@ Imports nothing of ours. Users import from `durable_rooms`.
 """
 
 from actors.actor import Actor
+from actors.alarms import Alarm, Alarms
 from actors.command import command
 from actors.disk import Disk
 from actors.doors import Doors
@@ -86,6 +87,8 @@ __all__ = [
     "SQL",
     "Actor",
     "ActorFailed",
+    "Alarm",
+    "Alarms",
     "Answer",
     "BadArguments",
     "BadBookmark",

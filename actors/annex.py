@@ -17,6 +17,7 @@ TELLS = "_tells"
 TELLS_DEAD = "_tells_dead"
 TOLD = "_told"
 REPLIES = "_replies"
+ALARMS = "_alarms"
 
 TABLES = {
     KV: "CREATE TABLE _kv (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID",
@@ -32,8 +33,17 @@ TABLES = {
     # before it is read without it.
     REPLIES: "CREATE TABLE _replies (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, method TEXT NOT NULL, "
     "digest BLOB NOT NULL, expires_at REAL NOT NULL, reply BLOB NOT NULL)",
+    # `due` finds the next one by the index that UNIQUE makes; NULL: dead. See alarms.Row.
+    ALARMS: "CREATE TABLE _alarms (name TEXT PRIMARY KEY NOT NULL, due REAL, at REAL NOT NULL, every REAL,"
+    " payload BLOB NOT NULL, number INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',"
+    " UNIQUE (due, name)) WITHOUT ROWID",
 }
 """By name; never changed once released. `Annex` makes them, `schema` knows their names as the runtime's own."""
+
+WAKES = {
+    ALARMS: "SELECT min(due) FROM _alarms",
+}
+"""When a room must be awake for what is in such a table, for a catalog that is made again from the files."""
 
 
 class Call(Protocol):
