@@ -346,6 +346,8 @@ class Activation:
         storage = self.storage
         if storage.level_off and not storage.first_round and not self.lent and self.sound:
             storage.raise_level()
+        if self.duties.changed:
+            self.duties.look()
 
     def end(self) -> None:
         """Nobody needs it any more: cut its circles, so that it is freed at once.

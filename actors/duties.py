@@ -54,6 +54,11 @@ class Dutiful(Protocol):
 
     @property
     def sound(self) -> bool: ...
+    @property
+    def lent(self) -> bool:
+        """An offloaded call has the connection."""
+        ...
+
     def wake(self) -> None: ...
     def now(self) -> float: ...
     def damaged(self, error: apsw.Error) -> None: ...
@@ -101,7 +106,9 @@ class Duties:
 
     def look(self) -> None:
         """Find out when the first is due, and tell. 4 µs for each duty whose table the room has."""
-        if not self._home.sound:  # nothing is read here any more (rule 21); what is due is found when the room is opened again
+        # Where a sync failed nothing is read any more (rule 21), and the next opening finds what is due; where the connection is
+        # lent, it is read as soon as that is over.
+        if not self._home.sound or self._home.lent:
             self.changed = True
             return
         with self._reading():
@@ -120,7 +127,7 @@ class Duties:
     def may_begin(self) -> bool:
         """They begin only in a room that stays."""
         home = self._home
-        return home.sound and not (home.void or home.leaving or self.ended)
+        return home.sound and not (home.void or home.leaving or home.lent or self.ended)
 
     def begin(self) -> None:
         """The waker has come: let those begin that are due."""

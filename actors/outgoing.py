@@ -30,6 +30,11 @@ class Stay(Protocol):
 
     @property
     def sound(self) -> bool: ...
+    @property
+    def lent(self) -> bool:
+        """An offloaded call has the connection: it is not read."""
+        ...
+
     def unreadable(self, error: apsw.Error | UnicodeDecodeError) -> None:
         """Its file could not be read."""
         ...
@@ -176,9 +181,7 @@ class Outgoing:
         Raises:
           apsw.Error, UnicodeDecodeError: the file cannot be read.
         """
-        assert self.stay is not None
-        connection = self.stay.storage.connection
-        rows = internal(connection, _READ, (SMALL_BYTES, self.read_to, self.durable, PAGE_TELLS))
+        rows = internal(self._connection, _READ, (SMALL_BYTES, self.read_to, self.durable, PAGE_TELLS))
         found: dict[RoomName, Pair] = {}
         for row in rows:
             pair = self._take(*row)
@@ -215,9 +218,16 @@ class Outgoing:
         """Raises as `read`."""
         if tell.arguments is not None:
             return tell.arguments
-        assert self.stay is not None
-        rows = internal(self.stay.storage.connection, "SELECT arguments FROM _tells WHERE number = ?", (tell.key[1],))
+        rows = internal(self._connection, "SELECT arguments FROM _tells WHERE number = ?", (tell.key[1],))
         return rows[0][0]
+
+    @property
+    def _connection(self) -> apsw.Connection:
+        """The sender's. Raises apsw.BusyError while an offloaded call has it."""
+        assert self.stay is not None
+        if self.stay.lent:
+            raise apsw.BusyError("the connection is lent to an offloaded call")
+        return self.stay.storage.connection
 
     # -- verdicts -----------------------------------------------------------------------------------------------------
     def take_verdicts(self) -> Verdicts:
