@@ -42,6 +42,7 @@ AGAIN_SECONDS_MAX = 15.0  # a receiver that is well again is told within that ti
 RETRY_SECONDS_FIRST = 1.0  # after a failure that counts
 RETRY_SECONDS_MAX = 60.0
 REASON_CHARACTERS_MAX = 1_000  # of an error's text, in a dead letter
+EARLY_SECONDS = 0.05  # a room that was woken for a retry does not leave again for so little
 JITTER = 0.25  # of a wait, at most, so that many senders of one receiver do not come back together
 
 
@@ -221,9 +222,10 @@ class Courier:
             return
         for pair in pairs:
             if pair.again_at == 0.0:  # read with the tell: Unix seconds, and the clock may have jumped
-                left = min(max(0.0, pair.again_wall - self._doors.wall_clock()), RETRY_SECONDS_MAX * (1 + JITTER))
-                pair.again_at = now + left
-                self._at(pair.again_at, pair)
+                left = min(pair.again_wall - self._doors.wall_clock(), RETRY_SECONDS_MAX * (1 + JITTER))
+                pair.again_at = now + left if left > EARLY_SECONDS else None
+                if pair.again_at is not None:
+                    self._at(pair.again_at, pair)
             self._lines.queue(pair)
         if outgoing.read_to < outgoing.durable:
             self._unread[outgoing] = None
@@ -274,12 +276,10 @@ class Courier:
         first = returned[0][0]
         failed = next(((first, error, counts and tell is first) for tell, error, counts in returned if error is not None), None)
         pair.waiting.extendleft(tell for tell, _, _ in reversed(returned))
-        if outgoing.stay is None:  # what waits is read again at the sender's next stay
-            for tell in pair.waiting:
-                outgoing.known.pop(tell.key, None)
-            pair.waiting.clear()
         if failed is not None:
             self._failed(pair, *failed)
+        if outgoing.stay is None:
+            outgoing.read_later(pair)
         self._lines.queue(pair)
         outgoing.drop_if_over(pair)
         self._drop_if_over(outgoing)
@@ -295,7 +295,7 @@ class Courier:
         if tell.attempts < self._attempts_max:
             self._again(pair, doubled(RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX, tell.attempts - 1))
             outgoing.verdicts.failed[tell.key] = (tell.attempts, pair.again_wall)
-        elif outgoing.stay is not None:
+        else:
             pair.held = True  # a later one that ran first would make this one look like a repeat after a crash
             assert pair.waiting[0] is tell
             pair.waiting.popleft()

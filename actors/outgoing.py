@@ -30,6 +30,11 @@ class Stay(Protocol):
 
     @property
     def sound(self) -> bool: ...
+    @property
+    def may_begin(self) -> bool:
+        """It is sound, and not about to leave."""
+        ...
+
     def unreadable(self, error: apsw.Error | UnicodeDecodeError) -> None:
         """Its file could not be read."""
         ...
@@ -160,11 +165,15 @@ class Outgoing:
         self.marks.clear()
         self.settle_at, self.settle_failures = None, 0
         for pair in list(self.pairs.values()):
-            for tell in pair.waiting:
-                self.known.pop(tell.key, None)
-            pair.waiting.clear()
-            pair.again_at = None
+            self.read_later(pair)
             self.drop_if_over(pair)
+
+    def read_later(self, pair: Pair) -> None:
+        """What waits is read again at the sender's next stay."""
+        for tell in pair.waiting:
+            self.known.pop(tell.key, None)
+        pair.waiting.clear()
+        pair.again_at = None
 
     def drop_if_over(self, pair: Pair) -> None:
         if pair.over and self.pairs.get(pair.target) is pair:
@@ -201,12 +210,12 @@ class Outgoing:
         if pair is None:
             pair = self.pairs[target] = Pair(self, target)
         attempts, next_at = tries
+        for unwritten in (self.settling, self.verdicts):
+            if unwritten is not None and key in unwritten.failed:
+                attempts, next_at = unwritten.failed[key]
         if next_at is not None and pair.over:
             pair.again_wall = next_at
             pair.again_at = 0.0  # until the courier has made it a time of trio's
-        for unwritten in (self.settling, self.verdicts):
-            if unwritten is not None and key in unwritten.failed:
-                attempts = unwritten.failed[key][0]
         tell = self.known[key] = Tell(pair, key, method, arguments, size, attempts)
         pair.waiting.append(tell)
         return pair

@@ -30,13 +30,13 @@ class Telling:
 
     def opened(self) -> None:
         """The room is in memory: what an earlier stay left behind is delivered."""
-        if TELLS in self._stay.storage.transaction.annexes:
-            self._tells.stored = True
-            self.committed()
+        self.committed()
 
     def committed(self) -> bool:
         """A turn was committed: hand over what it told, for when it is durable. Whether the catalog may not know of tells yet."""
         self._tells.stored = False
+        if TELLS not in self._stay.storage.transaction.annexes:
+            return False  # it was made by the call that told, and went with it
         try:
             # What a call stored that failed is not there, and its number is the next one's.
             newest = internal(self._stay.storage.connection, "SELECT max(number) FROM _tells")[0][0]
