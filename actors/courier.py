@@ -185,7 +185,7 @@ class Courier:
                 self._settle(outgoing, now)
         if self._mail.admitting:
             self._lines.send()
-        return bool(self._came or self._unread)
+        return bool(self._came or self._unread or (self._to_settle and not self._ended))
 
     def _at(self, time: float, what: Pair | Outgoing) -> None:
         self._timed += 1
