@@ -95,7 +95,7 @@ class Activation:
         self.sql: SQL = storage.transaction.sql
         self.kv = KeyValue(storage.transaction, limits.row_bytes_max)
         self.tells = Tells(storage.transaction, housing.address, limits, doors.wall_clock)
-        self.telling = Telling(housing.name, self, self.tells, housing.courier, doors.wall_clock)
+        self.telling = Telling(housing.name, self, self.tells, housing.courier)
         self.now = doors.wall_clock
         self.duties = Duties(housing.due)
         self.duties.add(self.telling)

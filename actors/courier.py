@@ -111,12 +111,12 @@ class Courier:
         outgoing.told = newest
         stay.gate.hold((Durable(outgoing, newest, self._durable),))
 
-    def left(self, sender: RoomName, stay: Stay, now: float) -> float | None:
+    def left(self, sender: RoomName, stay: Stay) -> float | None:
         """The sender's stay in memory has ended; Unix seconds at which it must be back for its tells, None if it need not."""
         outgoing = self._outgoing.get(sender)
         if outgoing is None or outgoing.stay is not stay:
             return None
-        next_at = outgoing.next_at(now)
+        next_at = outgoing.next_at
         outgoing.left()
         self._drop_if_over(outgoing)
         return next_at

@@ -15,6 +15,7 @@ from actors.sql import internal
 from actors.storage import Storage
 from actors.tells import Verdicts
 
+NOW = 0.0  # Unix seconds: due, whatever the wall clock says; one that is set back delays nothing
 PAGE_TELLS = 256  # read at once: 1 ms of the loop
 SMALL_BYTES = 1_024  # arguments that are kept in memory until they are sent; larger ones are read again: 10,000 may wait
 
@@ -152,10 +153,11 @@ class Outgoing:
             return True
         return any(pair.busy for pair in self.pairs.values())
 
-    def next_at(self, now: float) -> float | None:
-        """Unix seconds at which its sender must be in memory: now, while it is busy; None if all is settled."""
+    @property
+    def next_at(self) -> float | None:
+        """Unix seconds at which its sender must be in memory; None if all is settled."""
         if self.busy:
-            return now
+            return NOW
         return min((pair.again_wall for pair in self.pairs.values() if pair.waiting), default=None)
 
     def left(self) -> None:
