@@ -35,7 +35,7 @@ from actors.wakeup import Wakeup
 
 logger = logging.getLogger("durable_rooms.actors")
 
-FORGET_SECONDS = 0.1  # settled tells are forgotten together: one turn of the sender for all of them
+FORGET_SECONDS = 0.5  # settled tells are forgotten together: one turn of the sender for all of them, 60 µs and a sync
 FORGET_AT_ONCE = 256  # or when there are so many
 AGAIN_SECONDS_FIRST = 0.1  # after what may pass by itself: a full mailbox is empty again after 25 ms
 AGAIN_SECONDS_MAX = 15.0  # a receiver that is well again is told within that time
@@ -158,6 +158,11 @@ class Courier:
     def end(self) -> None:
         """At a stop, after the time for it: what comes now is settled at the next start."""
         self._ended = True
+
+    @property
+    def pending(self) -> bool:
+        """Something is told, or under way, and has not run; what waits for a retry does not count."""
+        return any(one.unread or any(pair.busy for pair in one.pairs.values()) for one in self._outgoing.values())
 
     @property
     def _at_rest(self) -> bool:

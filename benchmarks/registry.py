@@ -24,6 +24,7 @@ from benchmarks import (
     simulation,
     soak,
     start,
+    tells,
     wake,
 )
 
@@ -35,6 +36,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
         doors,
         hot_room,
         many_rooms,
+        tells,
         history,
         replication_lag,
         replica_apply,

@@ -17,7 +17,7 @@ from tests.durability.callers import Callers, covering_sync
 from tests.durability.recording import RecordingDisk
 from tests.rooms.telling import Board, Desk
 
-PLACES = 24  # of crashes, in the default run; every one with -m slow
+PLACES = 6  # of crashes, in the default run; every one with -m slow
 
 
 @pytest.fixture(autouse=True)
