@@ -105,7 +105,7 @@ class Activation:
         self.sql: SQL = storage.transaction.sql
         self.kv = KeyValue(storage.transaction, limits.row_bytes_max)
         self.tells = Tells(storage.transaction, housing.address, limits, doors.wall_clock)
-        self.telling = Telling(housing.name, self, self.tells, housing.courier, doors.wall_clock)
+        self.telling = Telling(housing.name, self, self.tells, housing.courier)
         storage.transaction.replies = Replies(storage.transaction, doors.wall_clock, limits)
         self.now = doors.wall_clock
         self.duties = Duties(self, housing)
@@ -141,6 +141,11 @@ class Activation:
     @property
     def sound(self) -> bool:
         return not self.broken and self.damage is None
+
+    @property
+    def may_begin(self) -> bool:
+        """Nothing begins by itself in a room that is about to leave."""
+        return self.sound and not (self.void or self.leaving)
 
     def leave(self, *, hurried: bool = False) -> None:
         """Begin no more calls, and hibernate as soon as it is quiet; `hurried`: as cheaply as may be."""

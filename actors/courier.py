@@ -35,13 +35,14 @@ from actors.wakeup import Wakeup
 
 logger = logging.getLogger("durable_rooms.actors")
 
-FORGET_SECONDS = 0.1  # settled tells are forgotten together: one turn of the sender for all of them
+FORGET_SECONDS = 0.5  # settled tells are forgotten together: one turn of the sender for all of them, 60 µs and a sync
 FORGET_AT_ONCE = 256  # or when there are so many
 AGAIN_SECONDS_FIRST = 0.1  # after what may pass by itself: a full mailbox is empty again after 25 ms
 AGAIN_SECONDS_MAX = 15.0  # a receiver that is well again is told within that time
 RETRY_SECONDS_FIRST = 1.0  # after a failure that counts
 RETRY_SECONDS_MAX = 60.0
 REASON_CHARACTERS_MAX = 1_000  # of an error's text, in a dead letter
+EARLY_SECONDS = 0.05  # a room that was woken for a retry does not leave again for so little
 JITTER = 0.25  # of a wait, at most, so that many senders of one receiver do not come back together
 
 
@@ -110,12 +111,12 @@ class Courier:
         outgoing.told = newest
         stay.gate.hold((Durable(outgoing, newest, self._durable),))
 
-    def left(self, sender: RoomName, stay: Stay, now: float) -> float | None:
+    def left(self, sender: RoomName, stay: Stay) -> float | None:
         """The sender's stay in memory has ended; Unix seconds at which it must be back for its tells, None if it need not."""
         outgoing = self._outgoing.get(sender)
         if outgoing is None or outgoing.stay is not stay:
             return None
-        next_at = outgoing.next_at(now)
+        next_at = outgoing.next_at
         outgoing.left()
         self._drop_if_over(outgoing)
         return next_at
@@ -159,6 +160,11 @@ class Courier:
         self._ended = True
 
     @property
+    def pending(self) -> bool:
+        """Something is told, or under way, and has not run; what waits for a retry does not count."""
+        return any(one.unread or any(pair.busy for pair in one.pairs.values()) for one in self._outgoing.values())
+
+    @property
     def _at_rest(self) -> bool:
         if self._came or not self._lines.at_rest:
             return False
@@ -184,7 +190,7 @@ class Courier:
                 self._settle(outgoing, now)
         if self._mail.admitting:
             self._lines.send()
-        return bool(self._came or self._unread)
+        return bool(self._came or self._unread or (self._to_settle and not self._ended))
 
     def _at(self, time: float, what: Pair | Outgoing) -> None:
         self._timed += 1
@@ -221,9 +227,10 @@ class Courier:
             return
         for pair in pairs:
             if pair.again_at == 0.0:  # read with the tell: Unix seconds, and the clock may have jumped
-                left = min(max(0.0, pair.again_wall - self._doors.wall_clock()), RETRY_SECONDS_MAX * (1 + JITTER))
-                pair.again_at = now + left
-                self._at(pair.again_at, pair)
+                left = min(pair.again_wall - self._doors.wall_clock(), RETRY_SECONDS_MAX * (1 + JITTER))
+                pair.again_at = now + left if left > EARLY_SECONDS else None
+                if pair.again_at is not None:
+                    self._at(pair.again_at, pair)
             self._lines.queue(pair)
         if outgoing.read_to < outgoing.durable:
             self._unread[outgoing] = None
@@ -274,12 +281,10 @@ class Courier:
         first = returned[0][0]
         failed = next(((first, error, counts and tell is first) for tell, error, counts in returned if error is not None), None)
         pair.waiting.extendleft(tell for tell, _, _ in reversed(returned))
-        if outgoing.stay is None:  # what waits is read again at the sender's next stay
-            for tell in pair.waiting:
-                outgoing.known.pop(tell.key, None)
-            pair.waiting.clear()
         if failed is not None:
             self._failed(pair, *failed)
+        if outgoing.stay is None:
+            outgoing.read_later(pair)
         self._lines.queue(pair)
         outgoing.drop_if_over(pair)
         self._drop_if_over(outgoing)
@@ -295,7 +300,7 @@ class Courier:
         if tell.attempts < self._attempts_max:
             self._again(pair, doubled(RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX, tell.attempts - 1))
             outgoing.verdicts.failed[tell.key] = (tell.attempts, pair.again_wall)
-        elif outgoing.stay is not None:
+        else:
             pair.held = True  # a later one that ran first would make this one look like a repeat after a crash
             assert pair.waiting[0] is tell
             pair.waiting.popleft()

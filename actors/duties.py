@@ -49,9 +49,8 @@ class Duty(Protocol):
 class Dutiful(Protocol):
     """What duties need of the activation."""
 
-    void: bool
-    leaving: bool
-
+    @property
+    def may_begin(self) -> bool: ...
     @property
     def sound(self) -> bool: ...
     @property
@@ -126,8 +125,7 @@ class Duties:
     @property
     def may_begin(self) -> bool:
         """They begin only in a room that stays."""
-        home = self._home
-        return home.sound and not (home.void or home.leaving or home.lent or self.ended)
+        return self._home.may_begin and not (self._home.lent or self.ended)
 
     def begin(self) -> None:
         """The waker has come: let those begin that are due."""

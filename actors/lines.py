@@ -89,7 +89,7 @@ class Lines:
         """Send some; whether the pair has more that may be sent at once."""
         stay = pair.outgoing.stay
         for _ in range(AT_ONCE):
-            if not pair.ready or stay is None or not stay.sound:
+            if not pair.ready or stay is None or not stay.may_begin:
                 return False
             if not self._has_place(line):
                 break

@@ -15,6 +15,7 @@ from actors.sql import internal
 from actors.storage import Storage
 from actors.tells import Verdicts
 
+NOW = 0.0  # Unix seconds: due, whatever the wall clock says; one that is set back delays nothing
 PAGE_TELLS = 256  # read at once: 1 ms of the loop
 SMALL_BYTES = 1_024  # arguments that are kept in memory until they are sent; larger ones are read again: 10,000 may wait
 
@@ -33,6 +34,11 @@ class Stay(Protocol):
     @property
     def lent(self) -> bool:
         """An offloaded call has the connection: it is not read."""
+        ...
+
+    @property
+    def may_begin(self) -> bool:
+        """It is sound, and not about to leave."""
         ...
 
     def unreadable(self, error: apsw.Error | UnicodeDecodeError) -> None:
@@ -152,10 +158,11 @@ class Outgoing:
             return True
         return any(pair.busy for pair in self.pairs.values())
 
-    def next_at(self, now: float) -> float | None:
-        """Unix seconds at which its sender must be in memory: now, while it is busy; None if all is settled."""
+    @property
+    def next_at(self) -> float | None:
+        """Unix seconds at which its sender must be in memory; None if all is settled."""
         if self.busy:
-            return now
+            return NOW
         return min((pair.again_wall for pair in self.pairs.values() if pair.waiting), default=None)
 
     def left(self) -> None:
@@ -165,11 +172,15 @@ class Outgoing:
         self.marks.clear()
         self.settle_at, self.settle_failures = None, 0
         for pair in list(self.pairs.values()):
-            for tell in pair.waiting:
-                self.known.pop(tell.key, None)
-            pair.waiting.clear()
-            pair.again_at = None
+            self.read_later(pair)
             self.drop_if_over(pair)
+
+    def read_later(self, pair: Pair) -> None:
+        """What waits is read again at the sender's next stay."""
+        for tell in pair.waiting:
+            self.known.pop(tell.key, None)
+        pair.waiting.clear()
+        pair.again_at = None
 
     def drop_if_over(self, pair: Pair) -> None:
         if pair.over and self.pairs.get(pair.target) is pair:
@@ -204,12 +215,12 @@ class Outgoing:
         if pair is None:
             pair = self.pairs[target] = Pair(self, target)
         attempts, next_at = tries
+        for unwritten in (self.settling, self.verdicts):
+            if unwritten is not None and key in unwritten.failed:
+                attempts, next_at = unwritten.failed[key]
         if next_at is not None and pair.over:
             pair.again_wall = next_at
             pair.again_at = 0.0  # until the courier has made it a time of trio's
-        for unwritten in (self.settling, self.verdicts):
-            if unwritten is not None and key in unwritten.failed:
-                attempts = unwritten.failed[key][0]
         tell = self.known[key] = Tell(pair, key, method, arguments, size, attempts)
         pair.waiting.append(tell)
         return pair

@@ -4,14 +4,12 @@ While the room is in memory the courier needs no reminder; the catalog must know
 of a room that leaves, when it must be back.
 """
 
-from collections.abc import Callable
-
 import apsw
 
 from actors.annex import TELLS
 from actors.courier import Courier
 from actors.names import RoomName
-from actors.outgoing import Stay
+from actors.outgoing import NOW, Stay
 from actors.sql import internal
 from actors.tells import Tells
 
@@ -19,26 +17,23 @@ from actors.tells import Tells
 class Telling:
     """Of one activation."""
 
-    def __init__(self, name: RoomName, stay: Stay, tells: Tells, courier: Courier, now: Callable[[], float]) -> None:
+    def __init__(self, name: RoomName, stay: Stay, tells: Tells, courier: Courier) -> None:
         self._name = name
         self._stay = stay
         self._tells = tells
         self._courier = courier
-        self._now = now
         self._begun = False
         self.next_at: float | None = None
 
     def opened(self) -> None:
         """The room is in memory: what an earlier stay left behind is delivered."""
-        if TELLS in self._stay.storage.transaction.annexes:
-            self._tells.stored = True
-            self.committed()
+        self.committed()
 
     def committed(self) -> bool:
         """A turn was committed: hand over what it told, for when it is durable. Whether the catalog may not know of tells yet."""
         self._tells.stored = False
         if TELLS not in self._stay.storage.transaction.annexes:
-            return False  # the call that told failed, and the table went with it
+            return False  # it was made by the call that told, and went with it
         try:
             # What a call stored that failed is not there, and its number is the next one's.
             newest = internal(self._stay.storage.connection, "SELECT max(number) FROM _tells")[0][0]
@@ -60,8 +55,8 @@ class Telling:
     def look(self) -> None:
         if self._begun or TELLS not in self._stay.storage.transaction.annexes:
             return
-        rows = internal(self._stay.storage.connection, "SELECT told_at FROM _tells WHERE actor IS NOT NULL LIMIT 1")
-        self.next_at = min(rows[0][0], self._now()) if rows else None
+        rows = internal(self._stay.storage.connection, "SELECT 1 FROM _tells WHERE actor IS NOT NULL LIMIT 1")
+        self.next_at = NOW if rows else None
 
     def begin(self, now: float) -> None:
         """The courier is at work already."""
@@ -70,4 +65,4 @@ class Telling:
 
     def end(self) -> None:
         self._begun = True
-        self.next_at = self._courier.left(self._name, self._stay, self._now())
+        self.next_at = self._courier.left(self._name, self._stay)

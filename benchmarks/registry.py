@@ -25,6 +25,7 @@ from benchmarks import (
     simulation,
     soak,
     start,
+    tells,
     wake,
 )
 
@@ -37,6 +38,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
         hot_room,
         idempotency,
         many_rooms,
+        tells,
         history,
         replication_lag,
         replica_apply,

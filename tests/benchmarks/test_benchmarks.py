@@ -18,6 +18,7 @@ TARGETS = {
     "doors": 5,
     "hot_room": 3,
     "many_rooms": 2,
+    "tells": 2,
     "history": 1,
     "replication_lag": 1,
     "replica_apply": 2,
