@@ -6,7 +6,7 @@ RoomsError                         ran, retryable, room
 │   ├── UnknownMethod              no such public handler
 │   ├── BadArguments               wrong arguments, or a value that msgpack cannot carry
 │   ├── TooLarge                   over a named limit (as a result: rolled back)
-│   ├── Overloaded                 the mailbox is full
+│   ├── Overloaded                 a lane of the room, or the runtime, has as many calls or reads as may wait there
 │   ├── RoomLocked                 another program holds the room's file
 │   ├── NoDescriptors              the process may open no more files
 │   ├── RoomUnfit                  the room cannot be opened: damaged, or its migration was refused
@@ -46,11 +46,13 @@ class RoomsError(Exception):
     Attributes:
       ran: "no" (nothing ran), "rolled back" (ran, left no trace), "unknown" (committed or not: read before repeating).
       retryable: True when the same call may succeed later without a change of code or data.
+      overloaded: True when there is too much to do: wait before you repeat.
       room: "Class/id", or "" where no room is concerned.
     """
 
     ran: Ran = "no"
     retryable: bool = False
+    overloaded: bool = False
 
     def __init__(self, message: str, *, room: str = "", ran: Ran | None = None) -> None:
         super().__init__(message)
@@ -81,9 +83,13 @@ class TooLarge(CallRefused):
 
 
 class Overloaded(CallRefused):
-    """The room's mailbox is full. Wait and try again, or shed load; the runtime never waits in your place."""
+    """A lane of the room (control calls, reads, commands) or the runtime is full; the message names the bound.
+
+    Wait and try again, longer each time, or shed load; the runtime never waits in your place.
+    """
 
     retryable = True
+    overloaded = True
 
 
 class RoomLocked(CallRefused):

@@ -32,6 +32,23 @@ class Limits:
     mailbox_bytes_max: int = 16 * MIB
     """Arguments that may wait for one room, so that 1,024 large calls cannot fill the memory."""
 
+    control_calls_max: int = 64
+    """Control calls (`@command(control=True)`) that may wait for one room beside its other commands: a moderator and a few bots.
+    Their arguments have a `mailbox_bytes_max` of their own."""
+
+    waiting_calls_max: int = 16_384
+    """Calls that may wait in all rooms together. Many rooms serve 10,000 to 25,000 posts/s, so that is a second of work; with
+    their tasks they take some 100 MB. An eighth above it is for control calls and for rooms where nothing waits."""
+
+    waiting_bytes_max: int = 256 * MIB
+    """Arguments that may wait in all rooms together: sixteen full mailboxes."""
+
+    room_reads_max: int = 1_024
+    """Reads of one room that may be under way: as many as calls may wait. At 10,000 reads/s the last one waits 0.1 s."""
+
+    reads_max: int = 16_384
+    """Reads under way in all rooms and across rooms, on replicas, too: as many as calls may wait."""
+
     call_bytes_max: int = 1 * MIB
     """Arguments of one call, as msgpack. A chat message is 1 kB; files belong elsewhere."""
 
@@ -92,5 +109,10 @@ class Limits:
         if self.call_bytes_max > self.mailbox_bytes_max:
             raise ValueError(
                 f"limits: call_bytes_max = {self.call_bytes_max} is over mailbox_bytes_max = {self.mailbox_bytes_max}: "
+                "such a call could never be queued"
+            )
+        if self.call_bytes_max > self.waiting_bytes_max:
+            raise ValueError(
+                f"limits: call_bytes_max = {self.call_bytes_max} is over waiting_bytes_max = {self.waiting_bytes_max}: "
                 "such a call could never be queued"
             )

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from actors.actor import Actor
+from actors.admission import Admission
 from actors.envelope import Envelope, seal
 from actors.errors import RuntimeClosed
 from actors.follower import Position
@@ -53,6 +54,8 @@ DEFAULT_TERMS = Terms()
 
 class Office(Protocol):
     """What a stub needs of the runtime."""
+
+    admission: Admission
 
     @property
     def limits(self) -> Limits: ...
@@ -140,7 +143,10 @@ class Room(Generic[A]):
         return Answer(envelope.value, envelope.position, IN_ROOM)
 
     def _sealed(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
-        envelope = seal(Envelope, handler, args, kwargs, self._office.limits, self._name)
+        office = self._office
+        if office.admission.alert and not handler.is_read:
+            office.admission.turn_away(str(self._name), control=handler.control)
+        envelope = seal(Envelope, handler, args, kwargs, office.limits, self._name)
         try:
             envelope.of_this_task()
         except RuntimeError:

@@ -11,6 +11,7 @@ import trio
 from actors.activation import Activation
 from actors.actor import Actor
 from actors.actor_class import ActorClass
+from actors.admission import Admission
 from actors.backoff import Backoff
 from actors.catalog import PAGE_ROOMS_MAX, Catalog
 from actors.doors import Doors
@@ -68,6 +69,7 @@ class Runtime:
         self.templates = Templates()
         self.space = Space(doors, directory.path, limits.free_bytes_min)
         self.backoff = Backoff(doors.random.uniform)
+        self.admission = Admission(limits, lambda: (seat.mailbox for seat in self._seats.values()))
         self.tidying = Tidying(self._tidy, lambda: self._residents.crowded)
         self.watchdog = Watchdog(limits, doors)
         self.memory = Memory(doors.give_memory_back, doors.threads)
@@ -83,7 +85,7 @@ class Runtime:
         self._admitting = False
         self._refused = 0
         self.lane = Lane(self)
-        self._reads = UnderWay()
+        self._reads = UnderWay(limits)
         self._nursery: trio.Nursery
         self._broken: deque[float] = deque()
         self._rooms_broken = 0
@@ -131,13 +133,13 @@ class Runtime:
         return None if entry is None else info(entry, resident=self.seated(name) is not None)
 
     def status(self) -> RuntimeStatus:
-        waiting = [len(seat.mailbox) for seat in self._seats.values()]
+        fullest = max((len(seat.mailbox) for seat in self._seats.values()), default=0)
         return RuntimeStatus(
             rooms_open=len(self._residents),
             rounds=self.syncer.rounds,
             commits=self.syncer.commits,
-            calls_waiting=sum(waiting),
-            calls_waiting_most=max(waiting, default=0),
+            calls_waiting=self.admission.calls,
+            calls_waiting_most=fullest,
             rooms_broken=self._rooms_broken,
             stalls=self.watchdog.stalls,
             last_stall=self.watchdog.last_stall,
@@ -160,11 +162,11 @@ class Runtime:
         )
 
     async def read(self, call: ReadCall, terms: Terms) -> Answer[Any]:
-        """Raises RuntimeClosed, and what the read raises."""
+        """Raises RuntimeClosed, Overloaded, and what the read raises."""
         if not self._admitting:
             self._refused += 1
             raise closed(call.name)
-        with self._reads.one():
+        with self._reads.one(call.name):
             return await self._read(call, terms)
         raise closed(call.name)  # it was cut by the stop
 

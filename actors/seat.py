@@ -14,6 +14,7 @@ import trio
 from actors.activation import Activation
 from actors.actor import Actor
 from actors.actor_class import ActorClass
+from actors.admission import Admission
 from actors.backoff import Backoff
 from actors.envelope import Envelope
 from actors.errors import ActorFailed, RoomsError, RuntimeClosed
@@ -33,6 +34,7 @@ class House(Records, Protocol):
     follower: Follower
     watchdog: Watchdog
     backoff: Backoff
+    admission: Admission
     checkpoints: trio.Semaphore
     offloads: trio.Semaphore
     stopping: bool
@@ -56,7 +58,7 @@ class Seat:
     def __init__(self, name: RoomName, actor_class: ActorClass, house: House) -> None:
         self.name = name
         self.actor_class = actor_class
-        self.mailbox = Mailbox(house.limits, str(name))
+        self.mailbox = Mailbox(house.limits, str(name), house.admission)
         self.file = RoomFile(name, actor_class, house)
         self.lock = self.file.lock
         self.checkpoints = house.checkpoints
