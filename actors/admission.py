@@ -7,6 +7,7 @@ A room that refused a call, and a full runtime, are remembered until there is pl
 and nothing else, so that twice the load that can be served costs little more than once.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -43,7 +44,7 @@ class Admission:
         self.full: dict[str, Full] = {}  # mailboxes that have refused a call since they last gave one away, by room
         self._limits = limits
         self._mailboxes = mailboxes
-        self._swept_at = 0.0
+        self._swept_at = -math.inf
 
     def turn_away(self, room: str, *, control: bool) -> None:
         """While on alert, before the call's arguments are looked at: raises Overloaded where it would be refused anyway."""

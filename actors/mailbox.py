@@ -3,6 +3,7 @@
 Control (`@command(control=True)`: moderation) comes before the other commands, which still get one place in nine.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 
@@ -40,7 +41,7 @@ class Mailbox:
         self._limits = limits
         self._room = room
         self._run = 0  # control calls in a row that were taken while commands waited
-        self._swept_at = -1.0
+        self._swept_at = -math.inf
 
     def __len__(self) -> int:
         return len(self._commands.calls) + len(self._control.calls)
