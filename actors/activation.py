@@ -22,6 +22,7 @@ from actors.kv import KeyValue
 from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.names import RoomName
+from actors.pace import Pace
 from actors.quarantine import is_damage
 from actors.serving import Serving
 from actors.sql import SQL
@@ -40,6 +41,7 @@ class Housing(Protocol):
     name: RoomName
     mailbox: Mailbox
     checkpoints: trio.Semaphore  # so many rooms are checkpointed at once
+    pace: Pace
     offloads: trio.Semaphore  # so many offloaded calls run at once
     lock: trio.Lock  # checkpoint, close, re-home and read lane exclude each other (rule 14)
 
@@ -85,7 +87,7 @@ class Activation:
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
         turns = Turns(actor, storage.transaction, limits, self, doors.stopwatch, note)
-        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits, doors)
+        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits, doors, housing.pace)
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
     @property

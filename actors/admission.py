@@ -15,6 +15,7 @@ import trio
 
 from actors.errors import Overloaded
 from actors.limits import Limits
+from actors.names import RoomName
 
 HEADROOM = 8  # one part in so many above the bounds is for control calls, and for rooms in which nothing waits: a few rooms
 # that stand still cannot shut out all others
@@ -26,7 +27,7 @@ class Full(Protocol):
     """A mailbox."""
 
     def check(self, *, control: bool) -> None:
-        """Raises Overloaded where it has no place for one call more, however small."""
+        """Raises Overloaded where one call more, however small, has no place in it or in the runtime."""
         ...
 
     def sweep(self) -> None: ...
@@ -35,24 +36,31 @@ class Full(Protocol):
 class Admission:
     """Of one runtime."""
 
-    __slots__ = ("_limits", "_mailboxes", "_swept_at", "alert", "bytes", "calls", "full")
+    __slots__ = ("_limits", "_mailbox_of", "_mailboxes", "_swept_at", "alert", "bytes", "calls", "full")
 
-    def __init__(self, limits: Limits, mailboxes: Callable[[], Iterable[Full]] = lambda: ()) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        mailboxes: Callable[[], Iterable[Full]] = lambda: (),
+        mailbox_of: Callable[[RoomName], Full | None] = lambda room: None,
+    ) -> None:
         self.calls = 0  # that wait, in all mailboxes
         self.bytes = 0  # of their arguments
         self.alert = False  # somebody was refused lately
-        self.full: dict[str, Full] = {}  # mailboxes that have refused a call since they last gave one away, by room
+        self.full = 0  # mailboxes that have refused a call since they last gave one away
         self._limits = limits
         self._mailboxes = mailboxes
+        self._mailbox_of = mailbox_of
         self._swept_at = -math.inf
 
-    def turn_away(self, room: str, *, control: bool) -> None:
+    def turn_away(self, room: RoomName, *, control: bool) -> None:
         """While on alert, before the call's arguments are looked at: raises Overloaded where it would be refused anyway."""
-        mailbox = self.full.get(room)
+        if not self.full and not self._over(0):
+            self.alert = False
+            return
+        mailbox = self._mailbox_of(room)
         if mailbox is not None:
             mailbox.check(control=control)
-        elif not self._over(0):
-            self.alert = bool(self.full)
 
     def admit(self, size: int, room: str, *, control: bool, others: int) -> None:
         """The runtime is full, and a call of so many bytes wants to wait in a room where so many of its lane do already.

@@ -62,7 +62,8 @@ class Limits:
     """Calls that share one transaction. Twice the callers of a very hot room; beyond that sharing gains nothing."""
 
     turn_seconds_max: float = 0.010
-    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others."""
+    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others. Never more than the 5 ms that
+    all rooms' turns may take of one pass of the loop."""
 
     statement_seconds_max: float = 0.25
     """One statement of a handler; then it is interrupted and its call fails. The loop, and so every room, stands still
