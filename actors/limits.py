@@ -36,9 +36,10 @@ class Limits:
     """Control calls (`@command(control=True)`) that may wait for one room beside its other commands: a moderator and a few bots.
     Their arguments have a `mailbox_bytes_max` of their own."""
 
-    waiting_calls_max: int = 16_384
-    """Calls that may wait in all rooms together. Many rooms serve 10,000 to 25,000 posts/s, so that is a second of work; with
-    their tasks they take some 100 MB. An eighth above it is for control calls and for rooms where nothing waits."""
+    waiting_calls_max: int = 4_096
+    """Calls that may wait in all rooms together. Many rooms serve 10,000 to 25,000 posts/s, so that is 0.2 to 0.4 s of work; each
+    has a task that waits, and with 16,384 of them Python's garbage collection stops the loop for 0.2 s. An eighth above it is for
+    control calls and for rooms where fewer than 16 wait."""
 
     waiting_bytes_max: int = 256 * MIB
     """Arguments that may wait in all rooms together: sixteen full mailboxes."""
