@@ -26,6 +26,7 @@ from actors.kv import KeyValue
 from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.names import RoomName
+from actors.pace import Pace
 from actors.quarantine import is_damage
 from actors.replies import Replies
 from actors.serving import Serving
@@ -50,6 +51,7 @@ class Housing(Protocol):
     courier: Courier
     address: Address
     checkpoints: trio.Semaphore  # so many rooms are checkpointed at once
+    pace: Pace
     offloads: trio.Semaphore  # so many offloaded calls run at once
     lock: trio.Lock  # checkpoint, close, re-home and read lane exclude each other (rule 14)
 
@@ -114,7 +116,7 @@ class Activation:
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
         self.alarms = alarms_of(self.duties, storage.transaction, housing.actor_class, doors, limits)
         turns = Turns(actor, storage.transaction, limits, self, doors.stopwatch, note)
-        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits, doors)
+        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits, doors, housing.pace)
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
     @property

@@ -38,6 +38,7 @@ class Envelope:
         "abandoned",
         "args",
         "begun",
+        "control",
         "deadline",
         "error",
         "handler",
@@ -58,6 +59,7 @@ class Envelope:
         self.kwargs = kwargs
         self.size = size  # bytes of msgpack
         self.begun = False
+        self.control = handler.control  # it waits in the lane before the other commands'
         self.once: Once | None = None
         self.key: str | None = None  # of idempotency, if that is what makes it run once
         self.deadline = math.inf  # trio time, after which it must not run and what it does is rolled back

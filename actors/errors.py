@@ -8,7 +8,7 @@ RoomsError                         ran, retryable, overloaded, room, method
 │   ├── UnknownMethod              no such public handler
 │   ├── BadArguments               wrong arguments, or a value that msgpack cannot carry
 │   ├── TooLarge                   over a named limit (as a result: rolled back)
-│   ├── Overloaded                 the mailbox is full
+│   ├── Overloaded                 a lane of the room, or the runtime, has as many calls or reads as may wait there
 │   ├── RoomLocked                 another program holds the room's file
 │   ├── RoomAborted                the room was aborted or loaded before the call began
 │   ├── RoomDeleted                the room was deleted before the call began
@@ -98,7 +98,10 @@ class TooLarge(CallRefused):
 
 
 class Overloaded(CallRefused):
-    """The room's mailbox is full. Wait and try again, or shed load; the runtime never waits in your place."""
+    """A lane of the room (control calls, reads, commands) or the runtime is full; the message names the bound.
+
+    Wait and try again, longer each time, or shed load; the runtime never waits in your place.
+    """
 
     retryable = True
     overloaded = True

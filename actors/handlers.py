@@ -17,9 +17,10 @@ MANNER = "durable_rooms_manner"  # on a method that `@command` marked
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a command is run: on the loop or in a worker thread, and for how many seconds at most."""
+    """How a command is run: on the loop or in a worker thread, in which lane, and for how many seconds at most."""
 
     offload: bool = False
+    control: bool = False  # comes before the other commands that wait for its room
     timeout: float = math.inf
 
 
@@ -35,6 +36,7 @@ class Handler:
         "_signature",
         "_simple",
         "apart",
+        "control",
         "fresh",
         "function",
         "is_async",
@@ -52,8 +54,9 @@ class Handler:
         marked: tuple[Any] | None = getattr(function, FRESH, None)
         self.is_read = marked is not None
         self.manner: Manner = getattr(function, MANNER, PLAIN)
-        if self.is_read and self.manner.offload:
-            raise TypeError(f"{name} is a @read, which never holds up the loop for long: leave offload=True away")
+        if self.is_read and (self.manner.offload or self.manner.control):
+            raise TypeError(f"{name} is a @read, which waits in no mailbox and for no loop: leave offload and control away")
+        self.control = self.manner.control
         self.apart = self.is_async or self.manner.offload  # not in a turn of several calls: in slices, or in a thread
         self.is_timed = self.manner.timeout != math.inf
         self.fresh: Any = marked[0] if marked else None  # a read.Freshness or None

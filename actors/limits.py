@@ -38,6 +38,24 @@ class Limits:
     mailbox_bytes_max: int = 16 * MIB
     """Arguments that may wait for one room, so that 1,024 large calls cannot fill the memory."""
 
+    control_calls_max: int = 64
+    """Control calls (`@command(control=True)`) that may wait for one room beside its other commands: a moderator and a few bots.
+    Their arguments have a `mailbox_bytes_max` of their own."""
+
+    waiting_calls_max: int = 4_096
+    """Calls that may wait in all rooms together. Many rooms serve 10,000 to 25,000 posts/s, so that is 0.2 to 0.4 s of work; each
+    has a task that waits, and with 16,384 of them Python's garbage collection stops the loop for 0.2 s. An eighth above it is for
+    control calls and for rooms where fewer than 16 wait."""
+
+    waiting_bytes_max: int = 256 * MIB
+    """Arguments that may wait in all rooms together: sixteen full mailboxes."""
+
+    room_reads_max: int = 1_024
+    """Reads of one room that may be under way: as many as calls may wait. At 10,000 reads/s the last one waits 0.1 s."""
+
+    reads_max: int = 16_384
+    """Reads under way in all rooms and across rooms, on replicas, too: as many as calls may wait."""
+
     call_bytes_max: int = 1 * MIB
     """Arguments of one call, as msgpack. A chat message is 1 kB; files belong elsewhere."""
 
@@ -51,7 +69,8 @@ class Limits:
     """Calls that share one transaction. Twice the callers of a very hot room; beyond that sharing gains nothing."""
 
     turn_seconds_max: float = 0.010
-    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others."""
+    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others. Never more than the 5 ms that
+    all rooms' turns may take of one pass of the loop."""
 
     statement_seconds_max: float = 0.25
     """One statement of a handler; then it is interrupted and its call fails. The loop, and so every room, stands still
@@ -116,5 +135,10 @@ class Limits:
         if self.call_bytes_max > self.mailbox_bytes_max:
             raise ValueError(
                 f"limits: call_bytes_max = {self.call_bytes_max} is over mailbox_bytes_max = {self.mailbox_bytes_max}: "
+                "such a call could never be queued"
+            )
+        if self.call_bytes_max > self.waiting_bytes_max:
+            raise ValueError(
+                f"limits: call_bytes_max = {self.call_bytes_max} is over waiting_bytes_max = {self.waiting_bytes_max}: "
                 "such a call could never be queued"
             )

@@ -228,8 +228,8 @@ class Offload:
         method = envelope.handler.name
         if self._served.void or not self._served.sound:
             return TurnVoid(
-                f"{self._room}: a sync of the room's file failed, or the file was found damaged, while {method} ran in its "
-                "thread. What it wrote was rolled back; the call may be repeated.",
+                f"{self._room}: the room was put away while {method} ran in its thread (a sync of its file failed, the file was "
+                "found damaged, or the room was aborted). What it wrote was rolled back; the call may be repeated.",
                 room=self._room,
                 ran="rolled back",
             )

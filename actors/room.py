@@ -11,6 +11,7 @@ import trio
 
 from actors import keyed, timeouts
 from actors.actor import Actor
+from actors.admission import Admission
 from actors.envelope import Envelope, seal
 from actors.errors import RoomsError, RuntimeClosed
 from actors.follower import Position
@@ -78,6 +79,8 @@ DEFAULT_TERMS = Terms()
 
 class Office(Protocol):
     """What a stub needs of the runtime."""
+
+    admission: Admission
 
     @property
     def limits(self) -> Limits: ...
@@ -202,8 +205,10 @@ class Room(Generic[A]):
         raise timeouts.no_answer(envelope, str(self._name))
 
     def _sealed(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
-        terms = self._terms
-        envelope = seal(Envelope, handler, args, kwargs, self._office.limits, self._name)
+        office, terms = self._office, self._terms
+        if office.admission.alert and not handler.is_read:
+            office.admission.turn_away(self._name, control=handler.control)
+        envelope = seal(Envelope, handler, args, kwargs, office.limits, self._name)
         if terms.key is not None:
             keyed.put_under(terms.key, envelope, self._name)
         try:

@@ -11,6 +11,7 @@ import trio
 from actors.activation import Activation
 from actors.actor import Actor
 from actors.actor_class import ActorClass
+from actors.admission import Admission
 from actors.backoff import Backoff
 from actors.catalog import Catalog
 from actors.courier import Courier
@@ -23,8 +24,10 @@ from actors.handlers import Handlers
 from actors.lane import Lane
 from actors.lifecycle import Lifecycle
 from actors.limits import Limits
+from actors.mailbox import Mailbox
 from actors.memory import Memory
 from actors.names import DataDir, RoomName, room_name
+from actors.pace import Pace
 from actors.read import Answer, ReadCall
 from actors.residents import Residents
 from actors.room import Room, Terms, Witness, closed
@@ -71,6 +74,8 @@ class Runtime(Lifecycle):
         self.templates = Templates()
         self.space = Space(doors, directory.path, limits.free_bytes_min)
         self.backoff = Backoff(doors.random.uniform)
+        self.pace = Pace()
+        self.admission = Admission(limits, lambda: (seat.mailbox for seat in self._seats.values()), self._mailbox_of)
         self.tidying = Tidying(self._tidy, lambda: self._residents.crowded)
         self.waker = Waker(self)
         self.watchdog = Watchdog(limits, doors)
@@ -88,7 +93,7 @@ class Runtime(Lifecycle):
         self.courier = Courier(self, doors, limits)
         self._refused = 0
         self.lane = Lane(self)
-        self._reads = UnderWay()
+        self._reads = UnderWay(limits)
         self._nursery: trio.Nursery
         self._broken: deque[float] = deque()
         self._rooms_broken = 0
@@ -118,13 +123,13 @@ class Runtime(Lifecycle):
         return room_name(actor.__name__, id), known.handlers
 
     def status(self) -> RuntimeStatus:
-        waiting = [len(seat.mailbox) for seat in self._seats.values()]
+        fullest = max((len(seat.mailbox) for seat in self._seats.values()), default=0)
         return RuntimeStatus(
             rooms_open=len(self._residents),
             rounds=self.syncer.rounds,
             commits=self.syncer.commits,
-            calls_waiting=sum(waiting),
-            calls_waiting_most=max(waiting, default=0),
+            calls_waiting=self.admission.calls,
+            calls_waiting_most=fullest,
             rooms_broken=self._rooms_broken,
             stalls=self.watchdog.stalls,
             last_stall=self.watchdog.last_stall,
@@ -149,11 +154,11 @@ class Runtime(Lifecycle):
         )
 
     async def read(self, call: ReadCall, terms: Terms) -> Answer[Any]:
-        """Raises RuntimeClosed, and what the read raises."""
+        """Raises RuntimeClosed, Overloaded, and what the read raises."""
         if not self._admitting:
             self._refused += 1
             raise closed(call.name)
-        with self._reads.one():
+        with self._reads.one(call.name):
             return await self._read(call, terms)
         raise closed(call.name)  # it was cut by the stop
 
@@ -211,6 +216,10 @@ class Runtime(Lifecycle):
         if seat is None:
             seat = self._seats[name] = Seat(name, self._classes[name.actor], self)
         return seat
+
+    def _mailbox_of(self, name: RoomName) -> Mailbox | None:
+        seat = self._seats.get(name)
+        return seat.mailbox if seat is not None else None
 
     def seated(self, name: RoomName) -> Activation | None:
         seat = self._seats.get(name)
@@ -304,6 +313,7 @@ class Runtime(Lifecycle):
                 nursery.start_soon(self._residents.rest_idle)
                 nursery.start_soon(self._residents.look_outside)
                 nursery.start_soon(self.tidying.run)
+                nursery.start_soon(self.pace.run)
                 nursery.start_soon(self.memory.run)
                 await self.space.look()
                 nursery.start_soon(self.space.run)

@@ -14,6 +14,7 @@ import trio
 from actors.activation import Activation
 from actors.actor import Actor
 from actors.actor_class import ActorClass
+from actors.admission import Admission
 from actors.backoff import Backoff
 from actors.courier import Courier
 from actors.envelope import Envelope
@@ -23,6 +24,7 @@ from actors.handlers import Handlers
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.orders import Order, Orders
+from actors.pace import Pace
 from actors.quarantine import is_damage
 from actors.room_file import Records, RoomFile
 from actors.storage import Storage
@@ -38,6 +40,8 @@ class House(Records, Protocol):
     watchdog: Watchdog
     backoff: Backoff
     waker: Waker
+    admission: Admission
+    pace: Pace
     checkpoints: trio.Semaphore
     courier: Courier
     offloads: trio.Semaphore
@@ -66,13 +70,14 @@ class Seat:
     def __init__(self, name: RoomName, actor_class: ActorClass, house: House) -> None:
         self.name = name
         self.actor_class = actor_class
-        self.mailbox = Mailbox(house.limits, str(name))
+        self.mailbox = Mailbox(house.limits, str(name), house.admission)
         self.file = RoomFile(name, actor_class, house)
         self.lock = self.file.lock
         self.checkpoints = house.checkpoints
         self.courier = house.courier
         self.address = house.address
         self.offloads = house.offloads
+        self.pace = house.pace
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
         self.borrowers = 0  # that work on the closed file: the seat, and with it its lock, must stay the one

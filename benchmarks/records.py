@@ -51,6 +51,9 @@ SEARCH_MS = Target(20, 5)
 IDEMPOTENCY = Target(0.6, 0.8)
 IDEMPOTENCY_RANDOM = Target(0.5, 0.6)  # a page of the WAL for each key
 MIXED = Target(1.0, 1.5)
+OFFLOAD_PING_MS = Target(10, 5)
+OVERLOAD_GOODPUT = Target(0.8, 0.95)
+OVERLOAD_REFUSED_MS = Target(50, 10)
 SIMULATED_CUTS = Target(200, 500)
 SIMULATED_SECONDS = Target(1_000, 1_000)
 

@@ -114,7 +114,11 @@ def limits(rooms: int, users: int) -> Limits:
     fit = math.inf if hard == resource.RLIM_INFINITY else (hard - DESCRIPTORS_KEPT) // DESCRIPTORS_PER_ROOM
     # A quarter more than needed: with one place too few, rooms that take turns push each other out at every call.
     wanted = max(defaults.open_rooms_max, min(ROOMS_IN_MEMORY_MAX, rooms + rooms // 4))
-    return Limits(open_rooms_max=int(max(10, min(wanted, fit))), mailbox_calls_max=max(users, defaults.mailbox_calls_max))
+    return Limits(
+        open_rooms_max=int(max(10, min(wanted, fit))),
+        mailbox_calls_max=max(users, defaults.mailbox_calls_max),
+        waiting_calls_max=max(users, defaults.waiting_calls_max),
+    )
 
 
 async def main(data: str, descriptor: int, run: str, rooms: int, users: int) -> None:
