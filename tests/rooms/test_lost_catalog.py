@@ -132,6 +132,8 @@ async def test_rooms_in_quarantine_stay_known_when_the_catalog_is_lost(tmp_path,
 async def test_a_catalog_of_the_first_format_gets_the_new_columns(tmp_path, autojump_clock):
     await made(tmp_path)
     with sqlite3.connect(tmp_path / "catalog.db") as catalog:
+        catalog.execute("DROP INDEX rooms_sick")
+        catalog.execute("DROP TABLE tombstones")
         for column in ("version", "created", "last_active", "bytes", "sick"):
             catalog.execute(f"ALTER TABLE rooms DROP COLUMN {column}")
         catalog.execute("DROP TABLE classes")
