@@ -108,7 +108,7 @@ def show(console: Console, report: Report, look: Look, *, hint: bool) -> None:
         if report.strangers:
             console.print(
                 Text(
-                    f"Rooms that only the replica knows are never removed from it: {', '.join(map(shown, report.strangers[:3]))}"
+                    f"Rooms that only the replica knows stay there, but for deleted ones, which go at the next start: {', '.join(map(shown, report.strangers[:3]))}"
                 ),
                 soft_wrap=True,
             )
