@@ -65,23 +65,30 @@ async def delete(house: Cemetery, name: RoomName, lock: trio.Lock) -> bool:
     """
     async with lock:
         catalog, path = house.catalog, house.directory.room(name)
-        entry, stone = catalog.get(name), catalog.tombstones.get(name)
-        unnamed = RoomName("", room_file(name))  # a rebuild of the catalog could not read its file
-        unread = catalog.get(unnamed) is not None
-        if entry is None and not unread and not await house.doors.threads.run(house.doors.disk.exists, path):
+        stone = bury(catalog, name, house.doors.wall_clock(), litter=await house.doors.threads.run(house.doors.disk.exists, path))
+        if stone is None:
             if name in catalog.tombstones.unfinished:
                 await _finish_now(house, catalog.tombstones.unfinished[name])
             return False
-        catalog.forget(name)
-        if unread:
-            catalog.forget(unnamed)
-        stone = Tombstone(name, beyond(entry, stone), house.doors.wall_clock(), "remove")
-        catalog.tombstones.put(stone)
         await house.syncer.catalog_round()
         house.follower.deleted(house.source(name), stone.epoch)
         house.tidying.opened(name)  # there is no WAL of it that waits to be taken in
         await _finish_now(house, stone)
         return True
+
+
+def bury(catalog: Catalog, name: RoomName, now: float, *, litter: bool) -> Tombstone | None:
+    """Let the next round put a tombstone in the place of the room's row; None: there is no such room. `litter`: a file lies in
+    its place, perhaps of a birth that nobody was told of."""
+    entry, stone = catalog.get(name), catalog.tombstones.get(name)
+    unnamed = RoomName("", room_file(name))  # a rebuild of the catalog could not read its file
+    if entry is None and catalog.get(unnamed) is None and (not litter or name in catalog.tombstones.unfinished):
+        return None
+    catalog.forget(name)
+    catalog.forget(unnamed)
+    stone = Tombstone(name, beyond(entry, stone), now, "remove")
+    catalog.tombstones.put(stone)
+    return stone
 
 
 async def _finish_now(house: Cemetery, stone: Tombstone) -> None:

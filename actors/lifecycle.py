@@ -4,7 +4,7 @@ Everything here is on the runtime, never on a room, whose handlers may be called
 its seat (`orders`), whose task carries it out between two stays of the room in memory.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -80,16 +80,20 @@ class Lifecycle:
         filters = Filters(prefix=prefix, after=after, limit=limit, resident=resident, sick=sick)
         if deleted:
             return [] if resident or sick else _deleted(self.catalog, actors, filters)
-        return listed(self.catalog, actors, filters, self._residents_of)
+        return listed(self.catalog, actors, filters, self)
 
     def describe(self, room: Room[Any]) -> RoomInfo | None:
         """One room as the catalog has it; None if it was never called, or was deleted. Opens nothing."""
         name = RoomName(room.actor.__name__, room.id)
         entry = self.catalog.get(name)
-        return None if entry is None else info(entry, resident=name.id in self._residents_of(name.actor))
+        return None if entry is None else info(entry, resident=self.is_resident(name))
 
-    def _residents_of(self, actor: str) -> Collection[str]:
-        return {name.id for name, seat in self._seats.items() if name.actor == actor and seat.activation is not None}
+    def is_resident(self, name: RoomName) -> bool:
+        seat = self._seats.get(name)
+        return seat is not None and seat.activation is not None
+
+    def residents(self, actor: str) -> Iterator[str]:
+        return (name.id for name, seat in self._seats.items() if name.actor == actor and seat.activation is not None)
 
     # -- what is done to one ----------------------------------------------------------------------------------------------
     async def evict(self, room: Room[Any]) -> bool:

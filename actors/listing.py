@@ -1,7 +1,8 @@
 """Listing rooms from the catalog: opens none, at any number of rooms."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from actors.catalog import PAGE_ROOMS_MAX, Catalog, Entry
 from actors.limits import ROOM_ID_BYTES_MAX
@@ -66,29 +67,37 @@ class Filters:
     sick: bool | None = None
 
 
-def listed(
-    catalog: Catalog, actors: Iterable[str], filters: Filters, residents: Callable[[str], Collection[str]]
-) -> list[RoomInfo]:
-    """Rooms of these classes, class by class, at most `limit`. `residents`: the ids of those of a class that are in memory."""
+class Residents(Protocol):
+    """What listing needs to know of who is in memory."""
+
+    def is_resident(self, name: RoomName) -> bool: ...
+    def residents(self, actor: str) -> Iterable[str]:
+        """The ids of all of one class, in no order."""
+        ...
+
+
+def listed(catalog: Catalog, actors: Iterable[str], filters: Filters, here: Residents) -> list[RoomInfo]:
+    """Rooms of these classes, class by class, at most `limit`."""
     found: list[RoomInfo] = []
     limit = min(filters.limit, PAGE_ROOMS_MAX)
+    if limit <= 0:
+        return found
     for actor in actors:
-        here = residents(actor)
         entries = _resident(catalog, actor, filters, here) if filters.resident else _pages(catalog, actor, filters)
         for entry in entries:
-            if len(found) >= limit:
-                return found
-            resident = entry.name.id in here
+            resident = here.is_resident(entry.name)
             if filters.resident in (None, resident) and filters.sick in (None, entry.sick is not None):
                 found.append(info(entry, resident=resident))
+            if len(found) == limit:
+                return found
     return found
 
 
 def _pages(catalog: Catalog, actor: str, filters: Filters) -> Iterator[Entry]:
-    """Page by page: what the filters leave out here is what is in memory or sick, which are few."""
+    """Page by page: what is left out of them is in memory or sick, which are few, so it takes no more than some pages."""
+    limit = filters.limit if filters.resident is None and filters.limit < PAGE_ROOMS_MAX else PAGE_ROOMS_MAX
     after = filters.after
     while True:
-        limit = min(filters.limit, PAGE_ROOMS_MAX)
         page = catalog.page(actor, prefix=filters.prefix, after=after, limit=limit, sick=bool(filters.sick))
         yield from page
         if len(page) < limit:
@@ -96,9 +105,9 @@ def _pages(catalog: Catalog, actor: str, filters: Filters) -> Iterator[Entry]:
         after = page[-1].name.id
 
 
-def _resident(catalog: Catalog, actor: str, filters: Filters, here: Collection[str]) -> Iterator[Entry]:
+def _resident(catalog: Catalog, actor: str, filters: Filters, here: Residents) -> Iterator[Entry]:
     """From memory, which has `open_rooms_max` rooms at most: 2 µs each."""
-    for id in sorted((id for id in here if id.startswith(filters.prefix)), key=str.encode):
+    for id in sorted((id for id in here.residents(actor) if id.startswith(filters.prefix)), key=str.encode):
         if id.encode() > filters.after.encode():
             entry = catalog.get(RoomName(actor, id))
             if entry is not None:

@@ -27,11 +27,11 @@ from actors.storage import set_pragmas
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A file that was copied and checked. `epoch`: its newest; `of`: the room that it was made of."""
+    """A file that was copied and checked. `epoch`: its newest; `version`: migrations it has run."""
 
     aside: Path
-    of: RoomName
     epoch: int
+    version: int
 
 
 def part_of(path: Path, number: int) -> Path:
@@ -90,13 +90,14 @@ def _checked(disk: Disk, source: Path, aside: Path, name: RoomName, migrations: 
                     source, name, f"its format {format} is newer than this version of durable-rooms, which knows {FORMAT}"
                 )
             ((epoch,),) = internal(connection, "SELECT max(epoch) FROM _timeline")
+            ((version,),) = internal(connection, "SELECT count(*) FROM _migrations")
             if migrations is not None:
                 pending(connection, migrations, str(name))
         finally:
             connection.close(True)
     except (apsw.Error, ValueError, TypeError) as error:  # UnicodeDecodeError, no row in _room, no epoch
         raise _unfit(source, name, f"it is no room that can be read ({error})") from error
-    return Loaded(aside, RoomName(actor, id), int(epoch))
+    return Loaded(aside, int(epoch), version)
 
 
 def lay_ready(disk: Disk, loaded: Loaded, path: Path, name: RoomName, buried: int, now: float) -> Entry:

@@ -204,7 +204,7 @@ class Runtime(Lifecycle):
         """
         if not self._admitting:
             raise closed(name)
-        async with self.seat(name).visit() as activation:
+        async with self.seat(name).visit(follows=True) as activation:
             await activation.commit_now().durable()
         if activation.idle:
             activation.leave()

@@ -146,4 +146,6 @@ def _counted(connection: apsw.Connection) -> list[tuple[str, int]]:
 
 
 def unknown(name: RoomName) -> RoomUnfit:
-    return RoomUnfit(f"{name} was never called, so there is nothing to dump. Nothing was written.", room=str(name))
+    return RoomUnfit(
+        f"{name} was never called, or was deleted, so there is nothing to dump. Nothing was written.", room=str(name)
+    )

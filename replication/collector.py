@@ -152,6 +152,14 @@ class Collector:
         """The replica has what was collected of this room."""
         self._taken.pop(dirty.name, None)
 
+    def removed(self, dirty: Dirty) -> None:
+        """The replica has nothing more of this room; what has begun anew under its name is to be collected."""
+        if dirty.position is not None and dirty.position.epoch > dirty.gone:
+            dirty.gone = 0
+            self.again(dirty)
+        else:
+            self.done(dirty)
+
     def again(self, dirty: Dirty, delay: float = 0.0) -> None:
         """The room stays dirty, joined with what it changed meanwhile."""
         self._taken.pop(dirty.name, None)
@@ -239,14 +247,10 @@ class Collector:
 
     async def _collect_room(self, dirty: Dirty, mark: Mark | None, collected: Collected) -> None:
         if dirty.gone:
-            if mark is not None and mark.position.epoch <= dirty.gone:
+            if mark is None or mark.position.epoch <= dirty.gone:
                 collected.removals.append(dirty)
                 return
-            if dirty.position is not None and dirty.position.epoch <= dirty.gone:
-                collected.idle += 1
-                self.done(dirty)  # nothing of it is there
-                return
-            dirty.gone = 0  # its new incarnation
+            dirty.gone = 0  # the replica has its new incarnation
         wanted = self.wanted.get(dirty.name)
         if mark is not None and mark.settled and mark.position == dirty.position and wanted is None:
             self._up_to_date(dirty, mark)

@@ -349,7 +349,7 @@ class Replicator:
         dirty.entries, dirty.failures, dirty.trouble = 0, 0, None
         running.collector.again(dirty)
 
-    async def _remove(self, running: Running, dirty: Dirty) -> None:  # what has begun anew is collected then
+    async def _remove(self, running: Running, dirty: Dirty) -> None:
         try:
             batch = await running.jobs.run(remove, running.file, dirty.name, dirty.gone, running.rooms.doors.wall_clock())
         except RowsRefused as refusal:
@@ -358,7 +358,7 @@ class Replicator:
         self._marks[dirty.name] = None
         self._tally.removed(dirty.name, batch)
         self._live()
-        running.collector.again(dirty)
+        running.collector.removed(dirty)
 
     # -- trouble ----------------------------------------------------------------------------------------------------
     def _park(self, running: Running, dirty: Dirty, reason: str) -> None:

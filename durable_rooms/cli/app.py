@@ -17,6 +17,7 @@ from durable_rooms.cli.call import call_command
 from durable_rooms.cli.demo import demo_command
 from durable_rooms.cli.doctor import doctor_command
 from durable_rooms.cli.dump import dump_command
+from durable_rooms.cli.lifecycle import delete_command, load_command
 from durable_rooms.cli.migrate import migrate_command
 from durable_rooms.cli.recover import recover_command
 from durable_rooms.cli.replicas import replicas_command
@@ -266,6 +267,41 @@ def dump(
     """
     with interruptible():
         raise typer.Exit(dump_command(data, room, file, as_json=as_json))
+
+
+@app.command(short_help="Make a room from a dump.")
+def load(
+    data: PresentArgument,
+    room: RoomArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `dump` made of this room or another one of its class.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Also where the room is there; its data go.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a dump and make it a room, durably. After any crash the room is as it was, or as the dump has it.
+
+    Through the process that runs on DATA; if none does, in DATA itself. The dump stays as it is.
+
+    Exit code 0: loaded. 1: refused, or it failed; the reason is told. 2: bad usage. 130: Ctrl-C.
+    """
+    with interruptible():
+        raise typer.Exit(load_command(data, room, file, replace=replace, as_json=as_json))
+
+
+@app.command(short_help="Delete a room for good.")
+def delete(
+    data: PresentArgument,
+    room: RoomArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask no questions.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a room: its data, and its rows in every replica. It does not come back; a dump made before can be loaded again.
+
+    Through the process that runs on DATA; if none does, in DATA itself. Files in quarantine stay there.
+
+    Exit code 0: deleted, or there was none. 1: it failed; the reason is told. 2: bad usage, or not confirmed. 130: Ctrl-C.
+    """
+    with interruptible():
+        raise typer.Exit(delete_command(data, room, yes=yes, as_json=as_json))
 
 
 @app.command(short_help="Call a room's handler.")

@@ -106,10 +106,9 @@ def show(console: Console, report: Report, look: Look, *, hint: bool) -> None:
                 "replica made anew from all of them: stop the runtime, remove replica.db*, start it."
             )
         if report.strangers:
+            only = ", ".join(map(shown, report.strangers[:3]))
             console.print(
-                Text(
-                    f"Rooms that only the replica knows are never removed from it: {', '.join(map(shown, report.strangers[:3]))}"
-                ),
+                Text(f"Rooms that only the replica knows stay there (those that were deleted go at the next start): {only}"),
                 soft_wrap=True,
             )
     elif report.behind:

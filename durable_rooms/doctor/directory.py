@@ -146,7 +146,9 @@ def leftovers(data: Path, pid: int | None) -> Iterator[Finding]:
         )
     if pid is None:  # beside a process they may be in use
         copies = [
-            name for folder in (data, *folders(data)) for name in having(folder, ".rehome", "catalog.db.rebuilt", ".json.new")
+            name
+            for folder in (data, *folders(data))
+            for name in having(folder, ".rehome", "catalog.db.rebuilt", ".json.new", ".loading")
         ]
         copies += [name for name in os.listdir(data) if name.startswith(PROBE_PREFIX)]
         if copies:

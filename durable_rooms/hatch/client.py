@@ -10,10 +10,9 @@ from durable_rooms.hatch.wire import (
     GREETING,
     HEAD,
     REPLY_BYTES_MAX,
+    Asked,
     Garbled,
-    Recopy,
     Reply,
-    Request,
     length_of,
     reply_of,
     request_bytes,
@@ -31,7 +30,7 @@ class Lost(Exception):
         self.ran = ran
 
 
-def call_running(data: Path, request: Request | Recopy) -> Reply | None:
+def call_running(data: Path, request: Asked) -> Reply | None:
     """None: no process listens there.
 
     Raises:

@@ -2,7 +2,8 @@
 sends nothing to one that does not answer.
 
 greeting b"durable-rooms 1\\n"
-request  [1, "Class/id", method, [args…], {named}]   or   [1, "recopy", "Class/id"]
+request  [1, "Class/id", method, [args…], {named}]   or   [1, "recopy", "Class/id"]   or   [1, "delete", "Class/id"]
+         or   [1, "load", "Class/id", path, replace]
 reply    [1, "value", value, seq]   or   [1, "error", type, message, ran]
 """
 
@@ -13,6 +14,7 @@ from typing import Any, cast
 
 import msgpack
 
+from actors.actor import Actor
 from actors.errors import BadArguments, RoomsError
 from actors.names import RoomName
 from actors.runtime import Runtime
@@ -49,6 +51,25 @@ class Recopy:
 
 
 @dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a room; the value of the reply: whether there was one."""
+
+    room: RoomName
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Make a room from the file at this path, which is absolute."""
+
+    room: RoomName
+    path: str
+    replace: bool
+
+
+Asked = Request | Recopy | Delete | Load
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """`error` is "" for a call that returned; else the exception's type, with its message, and whether it ran."""
 
@@ -59,10 +80,12 @@ class Reply:
     ran: str = ""
 
 
-async def ask(runtime: Runtime, request: Request | Recopy) -> Reply:
+async def ask(runtime: Runtime, request: Asked) -> Reply:
     """Do what is asked; every exception becomes a reply."""
     if isinstance(request, Request):
         return await _call(runtime, request)
+    if isinstance(request, Delete | Load):
+        return await _rule(runtime, request)
     try:
         replicators = replicators_of(runtime.follower)
         if not replicators:
@@ -76,13 +99,30 @@ async def ask(runtime: Runtime, request: Request | Recopy) -> Reply:
     return Reply()
 
 
+async def _rule(runtime: Runtime, request: Delete | Load) -> Reply:
+    """What is done to a room; every exception becomes a reply."""
+    try:
+        room = runtime.room(_class(runtime, request.room), request.room.id)
+        if isinstance(request, Delete):
+            return Reply(await runtime.delete(room))
+        await runtime.load(room, request.path, replace=request.replace)
+    except Exception as error:
+        return Reply(error=type(error).__name__, message=_words(error), ran=error.ran if isinstance(error, RoomsError) else "no")
+    return Reply()
+
+
+def _class(runtime: Runtime, name: RoomName) -> type[Actor]:
+    """Raises BadArguments."""
+    actor = runtime.classes.get(name.actor)
+    if actor is None:
+        raise BadArguments(f"there is no class {name.actor} here; there are: {', '.join(runtime.classes)}. Nothing ran.")
+    return actor
+
+
 async def _call(runtime: Runtime, request: Request) -> Reply:
     """Call the room; every exception becomes a reply."""
     try:
-        actor = runtime.classes.get(request.room.actor)
-        if actor is None:
-            known = ", ".join(runtime.classes)
-            raise BadArguments(f"there is no class {request.room.actor} here; there are: {known}. Nothing ran.")
+        actor = _class(runtime, request.room)
         room = runtime.room(actor, request.room.id)
         _, handlers = runtime.address(actor, request.room.id)
         done = await room.ask(handlers.get(request.method).function, *request.args, **request.named)
@@ -99,9 +139,13 @@ def _words(error: Exception) -> str:
         return f"(what it says cannot be had: its text raised {type(another).__name__})"
 
 
-def request_bytes(request: Request | Recopy) -> bytes:
+def request_bytes(request: Asked) -> bytes:
     if isinstance(request, Recopy):
         return _framed([VERSION, "recopy", str(request.room)])
+    if isinstance(request, Delete):
+        return _framed([VERSION, "delete", str(request.room)])
+    if isinstance(request, Load):
+        return _framed([VERSION, "load", str(request.room), request.path, request.replace])
     return _framed([VERSION, str(request.room), request.method, request.args, request.named])
 
 
@@ -111,7 +155,7 @@ def reply_bytes(reply: Reply) -> bytes:
     return _framed([VERSION, "value", reply.value, reply.seq])
 
 
-def request_of(content: bytes) -> Request | Recopy:
+def request_of(content: bytes) -> Asked:
     """Raises Garbled."""
     message = _message(content)
     match message:
@@ -121,9 +165,12 @@ def request_of(content: bytes) -> Request | Recopy:
             if not all(isinstance(name, str) for name in named):
                 raise Garbled("an argument's name is not text")
             return Request(RoomName(actor, id), method, args, named)
-        case [1, "recopy", str() as room] if "/" in room:
+        case [1, "recopy" | "delete" as what, str() as room] if "/" in room:
             actor, _, id = room.partition("/")
-            return Recopy(RoomName(actor, id))
+            return {"recopy": Recopy, "delete": Delete}[what](RoomName(actor, id))
+        case [1, "load", str() as room, str() as path, bool() as replace] if "/" in room:
+            actor, _, id = room.partition("/")
+            return Load(RoomName(actor, id), path, replace)
         case _:
             raise Garbled("this is no request; is the other side of another version?")
 

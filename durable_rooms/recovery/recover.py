@@ -72,6 +72,10 @@ class _Work:
     def run(self, source: Source | None, replica: Path) -> Recovery:
         report = Recovery(str(self.name), self.path)
         entry = self.entry
+        if entry is None and self.catalog.tombstones.get(self.name) is not None:
+            raise NotRecovered(
+                f"{self.name} was deleted; `durable-rooms load` makes it again from a dump, or a call makes a new one"
+            )
         in_place = self.disk.exists(self.path) and self._is_sound()
         if in_place and source != "replica" and entry is not None and entry.sick is None:
             report.sound = True

@@ -59,10 +59,25 @@ class Runtime:
         self._ask(lambda runtime: runtime.replicated(timeout))
 
     def list_rooms(
-        self, actor: type[Actor] | None = None, *, prefix: str = "", after: str = "", limit: int = PAGE_ROOMS_MAX
+        self,
+        actor: type[Actor] | None = None,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = PAGE_ROOMS_MAX,
+        resident: bool | None = None,
+        sick: bool | None = None,
+        deleted: bool = False,
     ) -> list[RoomInfo]:
-        """Rooms of one class by id, from the first behind `after`; none is opened. At most 1,000 a call."""
-        return self._ask(at_once(lambda runtime: runtime.list_rooms(actor, prefix=prefix, after=after, limit=limit)))
+        """Rooms of one class by id, from the first behind `after`; none is opened. At most 1,000 a call. Arguments as the trio
+        runtime's."""
+        return self._ask(
+            at_once(
+                lambda runtime: runtime.list_rooms(
+                    actor, prefix=prefix, after=after, limit=limit, resident=resident, sick=sick, deleted=deleted
+                )
+            )
+        )
 
     def describe(self, room: Room[Any]) -> RoomInfo | None:
         """One room as the catalog has it; None if it was never called. Opens nothing."""
@@ -71,6 +86,22 @@ class Runtime:
     def dump(self, room: Room[Any], path: str | PathLike[str]) -> Dumped:
         """Copy a room, as it is at one moment, into a new SQLite file. Raises as the trio runtime's `dump`."""
         return self._ask(lambda runtime: runtime.dump(runtime.room(room.actor, room.id), path))
+
+    def evict(self, room: Room[Any]) -> bool:
+        """Let a room leave memory now. Returns and raises as the trio runtime's `evict`."""
+        return self._ask(lambda runtime: runtime.evict(runtime.room(room.actor, room.id)))
+
+    def abort(self, room: Room[Any], reason: str = "") -> bool:
+        """Throw away a room's memory, cutting short its async handlers. Returns and raises as the trio runtime's `abort`."""
+        return self._ask(lambda runtime: runtime.abort(runtime.room(room.actor, room.id), reason))
+
+    def delete(self, room: Room[Any]) -> bool:
+        """Delete a room, durably, and its rows in every replica. Returns and raises as the trio runtime's `delete`."""
+        return self._ask(lambda runtime: runtime.delete(runtime.room(room.actor, room.id)))
+
+    def load(self, room: Room[Any], path: str | PathLike[str], *, replace: bool = False) -> None:
+        """Make a room from a file that `dump` made. Raises as the trio runtime's `load`."""
+        self._ask(lambda runtime: runtime.load(runtime.room(room.actor, room.id), path, replace=replace))
 
     def _ask(self, work: Callable[[TrioRuntime], Awaitable[T]]) -> T:
         return ask(work, self._border, self._desk)

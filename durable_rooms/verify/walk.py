@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-from durable_rooms.verify.files import MOVED_SECONDS, RETRY_SECONDS, FileMoved, Unreadable, held_still, owner, reading
+from durable_rooms.verify.files import MOVED_SECONDS, RETRY_SECONDS, FileMoved, Unreadable, has, held_still, owner, reading
 from durable_rooms.verify.report import Difference, Level, Report, RoomEntry, RoomResult
 from durable_rooms.verify.room import compare_room, leftovers
 
@@ -74,7 +74,9 @@ def verify(
     known = {(room.actor, room.id) for room in catalogued}
     for stranger in copied if only is None else ():
         if (stranger.actor, stranger.id) not in known:
-            verify_stranger(replica, stranger, report)
+            began = time.monotonic()
+            verify_stranger(data, replica, stranger, report, min(left, ROOM_PATIENCE_SECONDS))
+            left = max(0.0, left - (time.monotonic() - began))
     return report
 
 
@@ -161,12 +163,29 @@ def trouble(room: RoomEntry, what: str) -> RoomResult:
     return result
 
 
-def verify_stranger(replica: Path, room: RoomEntry, report: Report) -> None:
-    """A room that the catalog does not know may leave its name in the replica, but no rows."""
+def verify_stranger(data: Path, replica: Path, room: RoomEntry, report: Report, patience: float = 0.0) -> None:
+    """A room that the catalog does not know may leave its name in the replica, but no rows. One that has just been deleted gets
+    a moment to leave, beside a process that sees to it."""
+    deadline = time.monotonic() + patience
+    while rows := settled(replica, lambda connection: leftovers(connection, room)):
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(RETRY_SECONDS)
+    what = (
+        "a deleted room"
+        if rows and settled(data / "catalog.db", lambda it: is_deleted(it, room))
+        else "a room that does not exist"
+    )
     result = RoomResult()
-    for table, rows in settled(replica, lambda connection: leftovers(connection, room)):
-        result.add(Difference(str(room), table, note=f"the replica has {rows} rows of a room that does not exist"))
+    for table, count in rows:
+        result.add(Difference(str(room), table, note=f"the replica has {count} rows of {what}"))
     report.differing += result.differing
     report.differences += result.differences
     if result.differing:
         report.strangers.append(str(room))
+
+
+def is_deleted(connection: sqlite3.Connection, room: RoomEntry) -> bool:
+    if not has(connection, "tombstones"):
+        return False  # a catalog of format 2
+    return connection.execute("SELECT 1 FROM tombstones WHERE actor = ? AND id = ?", (room.actor, room.id)).fetchone() is not None

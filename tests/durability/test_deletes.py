@@ -9,7 +9,7 @@ import trio
 
 from actors import Limits
 from actors.names import RoomName
-from durable_rooms import OutcomeUnknown, RoomUnfit
+from durable_rooms import DiskFailed, OutcomeUnknown, RoomUnfit
 from durable_rooms.simulation.image import Keep, image, write_image
 from durable_rooms.simulation.world import World
 from tests.durability.callers import path_of, recorded, reply_place, room, wal
@@ -149,6 +149,20 @@ async def test_a_delete_whose_files_could_not_be_removed_is_finished_by_the_next
     async with open_rooms() as runtime:
         assert not (data / A).exists()
         assert [one.id for one in runtime.list_rooms(deleted=True)] == ["a"]
+
+
+async def test_a_delete_whose_tombstone_cannot_be_synced_is_unknown_and_the_room_is_whole_or_gone(open_rooms, disk, data):
+    with pytest.raises(DiskFailed):
+        async with open_rooms() as runtime:
+            a = room(runtime, "a")
+            await a.post("1")
+            await runtime.evict(a)
+            disk.fails("sync", "catalog.db-wal")
+            await runtime.delete(a)
+    assert (data / A).exists()  # nothing is removed before the tombstone is durable
+    disk.repair()
+    async with open_rooms() as runtime:
+        assert await room(runtime, "a").ids() in (["1"], [])
 
 
 # -- load ---------------------------------------------------------------------------------------------------------------

@@ -456,3 +456,30 @@ async def test_paging_stays_exact_while_rooms_are_deleted(tmp_path, autojump_clo
         assert [room.id for room in runtime.list_rooms(limit=2)] == ["5", "6"]
         for number in range(5):
             runtime.catalog._forgotten.clear()
+
+
+async def test_a_page_of_nothing_is_empty(autojump_clock):
+    async with open_test_runtime(ChatRoom) as runtime:
+        await runtime.room(ChatRoom, "a").post("hello")
+        assert runtime.list_rooms(limit=0) == []
+        assert runtime.list_rooms(limit=0, resident=True) == []
+
+
+async def test_a_stop_lets_a_delete_that_has_begun_end(tmp_path, autojump_clock):
+    told: list[object] = []
+    async with trio.open_nursery() as nursery:
+        async with open_test_runtime(Memory, path=tmp_path) as runtime:
+            room = runtime.room(Memory, "a")
+            await room.post("old")
+            nursery.start_soon(outcome, lambda: room.hold(1000))
+            await wait_all_tasks_blocked()
+
+            async def delete():
+                told.append(await outcome(lambda: runtime.delete(room)))
+
+            nursery.start_soon(delete)
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert told == [True]
+    async with open_test_runtime(Memory, path=tmp_path) as runtime:
+        assert runtime.list_rooms() == []
