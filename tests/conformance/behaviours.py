@@ -16,7 +16,7 @@ BEHAVIOURS = {
     5: Verdict("blockConcurrencyWhile: exclusive, own I/O delivered, 30 s, failure = reset, depth 64"),
     6: Verdict("single-threaded turns; interleaving only at non-storage awaits"),
     7: Verdict("storage awaits do not interleave", ours="storage is not awaited: SQL is a few microseconds, synchronous"),
-    8: Verdict("FIFO gate, one waiter released per opening, critical sections first", ours="strictly in order: nobody overtakes"),
+    8: Verdict("FIFO gate, one waiter released per opening, critical sections first"),
     9: Verdict("output is held until preceding writes are durable, including exceptions"),
     10: Verdict("later writes never delay earlier output"),
     11: Verdict("execution continues in parallel with the commit"),

@@ -57,6 +57,11 @@ class Callers:
         self._nursery.start_soon(self._keep, name, call, args)
         await wait_all_tasks_blocked()
 
+    async def settle(self) -> dict[str, Any]:
+        """Let everything run as far as it can; the outcomes that have come by then."""
+        await wait_all_tasks_blocked()
+        return self.outcomes
+
     async def _keep(self, name: str, call: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
         self.outcomes[name] = await outcome(lambda: call(*args))
 

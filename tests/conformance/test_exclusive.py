@@ -39,11 +39,15 @@ class Sections(Notes):
 async def test_of_those_who_wait_one_gets_in_and_who_gave_up_is_skipped(autojump_clock) -> None:
     """Given a section that is held and three who wait, when one gives up and the section ends, then the first of them
     gets in alone, then the next, and nobody waits for the one that has gone."""
-    async with one_room(Sections) as room, trio.open_nursery() as nursery, trio.open_nursery() as impatient:
-        await one_after_another(nursery, lambda: room.section("a", 5), lambda: room.section("b", 5))
-        await one_after_another(impatient, lambda: room.section("gone", 5))
-        await one_after_another(nursery, lambda: room.section("c", 5))
-        impatient.cancel_scope.cancel()
+    async with one_room(Sections) as room, trio.open_nursery() as nursery:
+
+        async def gives_up() -> None:
+            with trio.move_on_after(3):
+                await room.section("gone", 5)
+
+        await one_after_another(
+            nursery, lambda: room.section("a", 5), lambda: room.section("b", 5), gives_up, lambda: room.section("c", 5)
+        )
         await trio.sleep(15.5)
         order = ["a in", "a out", "b in", "b out", "c in", "c out"]
         assert await room.remember("end") == [*order, "end"]
