@@ -12,7 +12,20 @@ from typing import Any, Literal, TypeVar
 import trio
 
 import actors
-from actors import Actor, Answer, BadArguments, Doors, Freshness, Limits, NoFollower, Position, ReadCall, Room, RoomName
+from actors import (
+    Actor,
+    Answer,
+    BadArguments,
+    Doors,
+    Freshness,
+    Limits,
+    NoFollower,
+    Position,
+    ReadCall,
+    ReplicationLate,
+    Room,
+    RoomName,
+)
 from actors.errors import RuntimeClosed
 from actors.read import checked
 from actors.room import Terms, Witness, closed
@@ -161,10 +174,19 @@ class Runtime(actors.Runtime):
         Raises:
           ReplicationLate: not within `timeout` seconds; the message says how far behind and why.
         """
-        deadline, left = trio.current_time() + timeout, timeout
-        for replicator in self.replicators:
-            await replicator.replicated(left)
-            left = max(0.0, deadline - trio.current_time())
+        late: list[ReplicationLate] = []
+
+        async def wait_for(replicator: Replicator) -> None:
+            try:
+                await replicator.replicated(timeout)
+            except ReplicationLate as error:
+                late.append(error)
+
+        async with trio.open_nursery() as nursery:  # at once: what is committed meanwhile is waited for in none
+            for replicator in self.replicators:
+                nursery.start_soon(wait_for, replicator)
+        if late:
+            raise ReplicationLate("; ".join(sorted(str(error) for error in late)))
 
     async def dump(self, room: Room[Any], path: str | PathLike[str]) -> Dumped:
         """Copy a room, as it is at one moment, into a new SQLite file, while it works; the file is durable when this returns.

@@ -66,14 +66,14 @@ class Arrivals:
         """Whether the replica has every room as new as when its file was opened, or newer: a power cut may have rewound it."""
         if self.collector is None or not self.checked or self.candidates:
             return False
-        return all(room.known for room in self.collector.dirty())
+        return self.collector.all_known
 
     @property
     def lag_seconds(self) -> float:
         """The age of the oldest change that is not in the replica."""
         if self.collector is None or not self.compared or self.candidates:
             return math.inf
-        return max((trio.current_time() - room.since for room in self.collector.dirty()), default=0.0)
+        return max(0.0, trio.current_time() - self.collector.oldest)
 
     def staleness(self, name: RoomName) -> float:
         """How many seconds ago the room may have changed without the replica knowing; 0 only if it has everything."""

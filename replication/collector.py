@@ -97,6 +97,8 @@ class Collector:
         self._bytes_per_entry = 128.0
         self._bell = trio.Event()
         self._wakes_at = math.inf
+        self._oldest: float | None = math.inf  # of all dirty rooms; None: it has to be looked for
+        self._unknown: set[RoomName] = set()  # those of which nobody knows since when
 
     # -- dirty rooms ------------------------------------------------------------------------------------------------
     def changed(self, source: Source, position: Position, entries: int) -> None:
@@ -107,6 +109,7 @@ class Collector:
         if dirty is None:
             now = trio.current_time()
             self._waiting[source.name] = Dirty(source, source.name, self.tick, now, position, entries)
+            self._oldest = now if self._oldest == math.inf else self._oldest  # time goes one way
             if now + self._window < self._wakes_at:
                 self._bell.set()
         else:
@@ -141,6 +144,19 @@ class Collector:
         rooms = [room for room in (self._waiting.get(name), self._taken.get(name)) if room is not None]
         return min((room.since if room.known else -math.inf for room in rooms), default=None)
 
+    @property
+    def oldest(self) -> float:
+        """When the oldest change came that is not in the replica; inf: there is none. Each read of several replicas asks, in an
+        outage over all rooms there are."""
+        if self._oldest is None:
+            self._oldest = min((room.since for room in self.dirty()), default=math.inf)
+        return self._oldest
+
+    @property
+    def all_known(self) -> bool:
+        """Whether of every dirty room the time of its first change is known."""
+        return not self._unknown
+
     def dirty(self) -> list[Dirty]:
         return [*self._taken.values(), *self._waiting.values()]
 
@@ -151,6 +167,11 @@ class Collector:
     def done(self, dirty: Dirty) -> None:
         """The replica has what was collected of this room."""
         self._taken.pop(dirty.name, None)
+        waiting = self._waiting.get(dirty.name)
+        if waiting is None or waiting.known:
+            self._unknown.discard(dirty.name)
+        if self._oldest is not None and dirty.since <= self._oldest:
+            self._oldest = None
 
     def removed(self, dirty: Dirty) -> None:
         """The replica has nothing more of this room; what has begun anew under its name is to be collected."""
@@ -162,9 +183,9 @@ class Collector:
 
     def again(self, dirty: Dirty, delay: float = 0.0) -> None:
         """The room stays dirty, joined with what it changed meanwhile."""
-        self._taken.pop(dirty.name, None)
-        other = self._waiting.pop(dirty.name, None)
-        if other is not None:
+        for other in (self._taken.pop(dirty.name, None), self._waiting.pop(dirty.name, None)):
+            if other is None or other is dirty:
+                continue
             dirty.source, dirty.position = other.source, other.position or dirty.position
             dirty.entries += other.entries
             dirty.tick, dirty.since = min(dirty.tick, other.tick), min(dirty.since, other.since)
@@ -173,6 +194,8 @@ class Collector:
                 dirty.gone, dirty.not_before, delay = other.gone, 0.0, 0.0
         dirty.not_before = max(dirty.not_before, trio.current_time() + delay)
         self._waiting[dirty.name] = dirty
+        (self._unknown.discard if dirty.known else self._unknown.add)(dirty.name)
+        self._oldest = None if self._oldest is None else min(self._oldest, dirty.since)
         self._bell.set()
 
     def throw_out(self, dirty: Dirty, error: Exception) -> None:

@@ -8,17 +8,18 @@ reply    [1, "value", value, seq]   or   [1, "error", type, message, ran]
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import msgpack
+import trio
 
 from actors.actor import Actor
-from actors.errors import BadArguments, RoomsError
+from actors.errors import BadArguments, ReplicationLate, RoomsError
 from actors.names import RoomName
 from actors.runtime import Runtime
-from replication import replicators_of
+from replication import Replicator, replicators_of
 
 VERSION = 1
 GREETING = b"durable-rooms %d\n" % VERSION
@@ -92,8 +93,7 @@ async def ask(runtime: Runtime, request: Asked) -> Reply:
             raise BadArguments("this process has no replica. Nothing ran.")
         if request.room.actor not in runtime.classes or runtime.catalog.get(request.room) is None:
             raise BadArguments(f"there is no room {request.room} here. Nothing ran.")
-        for replicator in replicators:
-            await replicator.recopy(request.room, "repair")
+        await _recopied(replicators, request.room)
     except RoomsError as error:
         return Reply(error=type(error).__name__, message=str(error), ran=error.ran)
     return Reply()
@@ -117,6 +117,23 @@ def _class(runtime: Runtime, name: RoomName) -> type[Actor]:
     if actor is None:
         raise BadArguments(f"there is no class {name.actor} here; there are: {', '.join(runtime.classes)}. Nothing ran.")
     return actor
+
+
+async def _recopied(replicators: Sequence[Replicator], room: RoomName) -> None:
+    """Into each replica at once: one that is away holds up no other. Raises ReplicationLate."""
+    late: list[str] = []
+
+    async def into(replicator: Replicator) -> None:
+        try:
+            await replicator.recopy(room, "repair")
+        except ReplicationLate as error:
+            late.append(str(error))
+
+    async with trio.open_nursery() as nursery:
+        for replicator in replicators:
+            nursery.start_soon(into, replicator)
+    if late:
+        raise ReplicationLate("; ".join(sorted(late)))
 
 
 async def _call(runtime: Runtime, request: Request) -> Reply:

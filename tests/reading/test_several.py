@@ -9,6 +9,7 @@ import trio
 
 from actors import Position, RoomName
 from durable_rooms import ReplicationLate, Runtime, SQLiteReplica
+from durable_rooms.hatch.wire import Recopy, ask
 from durable_rooms.testing import open_test_runtime
 from replication import Replicators
 from tests.reading.chat import ChatRoom
@@ -207,3 +208,45 @@ def test_what_was_acknowledged_before_a_room_was_opened_again_does_not_count(nea
     both.changed(source, Position(2, 20), 0)
     both.acknowledge(source, 1, 40)
     assert source.acknowledged == [], "the first one has said nothing of this timeline"
+
+
+async def test_replicated_does_not_wait_for_what_was_committed_while_the_other_replica_was_waited_for(
+    near, far, monkeypatch, autojump_clock
+):
+    async with open_test_runtime(ChatRoom, replicas=[near, far]) as runtime:
+        room = runtime.room(ChatRoom, "a")
+        await room.post("ann", "hello")
+        await runtime.replicated()
+
+        async def slowly(timeout: float) -> None:  # noqa: ASYNC109 - as the one that it stands for
+            """The first one has everything at the last moment, and then there is news for the second."""
+            await trio.sleep(timeout)
+            runtime.replicators[1].arrivals.collector.changed(runtime.source(RoomName("ChatRoom", "a")), Position(1, 99), 1)
+
+        monkeypatch.setattr(runtime.replicators[0], "replicated", slowly)
+        await runtime.replicated(timeout=3.0)
+
+
+async def test_replicated_names_each_replica_that_is_late(near, far, autojump_clock):
+    async with open_test_runtime(ChatRoom, replicas=[near, far]) as runtime:
+        await runtime.room(ChatRoom, "a").post("ann", "hello")
+        await runtime.replicated()
+        with locked(near), locked(far):
+            await runtime.room(ChatRoom, "a").post("ann", "again")
+            with pytest.raises(ReplicationLate, match=r"replica far .*; replica near"):
+                await runtime.replicated(timeout=3.0)
+
+
+async def test_a_room_is_copied_again_into_each_replica_though_one_is_away(near, far, autojump_clock):
+    async with open_test_runtime(ChatRoom, replicas=[near, far]) as runtime:
+        await runtime.room(ChatRoom, "a").post("ann", "hello")
+        await runtime.replicated()
+        with locked(near):
+            reply = await ask(runtime, Recopy(RoomName("ChatRoom", "a")))
+            assert (reply.error, "replica near" in reply.message, "replica far" in reply.message) == (
+                "ReplicationLate",
+                True,
+                False,
+            )
+            states = {status.name: dict(status.resyncs) for status in runtime.status().replicas}
+            assert states == {"near": {}, "far": {"repair": 1}}

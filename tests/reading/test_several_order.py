@@ -74,7 +74,7 @@ async def test_across_waits_for_a_live_replica_rather_than_for_one_in_trouble(au
 
             async def arrives(route: Route, collector: Collector) -> None:
                 await trio.sleep(0.1)
-                del collector._waiting[OTHER]
+                collector.done(collector._waiting.pop(OTHER))
                 route.arrivals.tell()
 
             well = next(route for route in routes if route.arrivals.name == "well")
