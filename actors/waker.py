@@ -14,18 +14,20 @@ from contextlib import AbstractAsyncContextManager
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
+import apsw
 import trio
 
 from actors.activation import Activation
 from actors.catalog import Catalog, WakeKey, wake_key
 from actors.doors import Doors
-from actors.errors import RoomQuarantined, RoomsError
+from actors.errors import DiskFailed, RoomQuarantined, RoomsError
 from actors.limits import Limits
 from actors.names import DataDir, RoomName
 from actors.wakeup import Wakeup
 
 WAKES_AT_ONCE_MAX = 16  # closed rooms: some 1,000 openings a second, and as many places of those that people use
 WAKE_SECONDS_MAX = 10.0  # that a room's duties may hold one of these; they go on without it
+BEGIN_ROOMS = 32  # open ones, before others have the loop: 1 ms, or 10 where each has very many alarms due
 LOAD_ROOMS = 256  # read from the catalog at once: 1 ms of the loop
 LOOK_SECONDS_MAX = 1.0  # of sleep while something is to come: so late a jump of the wall clock is noticed
 LOOK_SECONDS_MIN = 0.001  # a timer may end a little before the wall clock says so
@@ -53,6 +55,7 @@ class Wakeable(Protocol):
     def classes(self) -> dict[str, type]: ...
     def seat(self, name: RoomName) -> _Seat: ...
     def seated(self, name: RoomName) -> Activation | None: ...
+    def fail(self, error: RoomsError) -> None: ...
 
 
 class Waker:
@@ -88,7 +91,9 @@ class Waker:
             self.due(name, at)
             return
         self._next.pop(name, None)
-        if at is not None and (self._beyond is None or at < self._beyond):
+        if at is None:
+            self._put_off.pop(name, None)
+        elif self._beyond is None or at < self._beyond:
             self._beyond = at
             self._wakeup.set()
 
@@ -132,9 +137,13 @@ class Waker:
     def _serve(self, nursery: trio.Nursery) -> float:
         """Begin all that is due; returns how many seconds there is nothing to do."""
         now = self._house.doors.wall_clock()
+        taken = 0
         while True:
             while self._heap and self._heap[0][0] <= now:
                 self._take(now)
+                taken += 1
+                if taken % BEGIN_ROOMS == 0:
+                    return 0.0
             while self._due and len(self._visiting) < WAKES_AT_ONCE_MAX:
                 self._begin_visit(nursery, now)
             if self._due or self._beyond is None or self._beyond > now:
@@ -204,15 +213,24 @@ class Waker:
 
     def _load(self, now: float) -> None:
         """Read on in the catalog, as far as rooms are due."""
-        classes = self._house.classes
+        house, classes = self._house, self._house.classes
+        try:
+            entries = house.catalog.to_wake(self._frontier, LOAD_ROOMS)
+        except apsw.BusyError:  # another program holds the catalog
+            self._beyond = now + LOOK_SECONDS_MAX
+            return
+        except apsw.Error as error:
+            self._beyond = None
+            house.fail(DiskFailed(f"the catalog of {house.directory.path} could not be read ({error}). The runtime stopped."))
+            return
         self._beyond = None
-        for entry in self._house.catalog.to_wake(self._frontier, LOAD_ROOMS):
+        for entry in entries:
             key = wake_key(entry)
             self._beyond = key[0]
             if key[0] > now:
                 return
             self._frontier, name = key, entry.name
-            if name.actor in classes and entry.sick is None and name not in self._next and self._house.seated(name) is None:
+            if name.actor in classes and entry.sick is None and name not in self._next and house.seated(name) is None:
                 self.due(name, key[0])
 
     # -- its memory -----------------------------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ MIXED = Target(1.0, 1.5)
 OFFLOAD_PING_MS = Target(10, 5)
 OVERLOAD_GOODPUT = Target(0.8, 0.95)
 OVERLOAD_REFUSED_MS = Target(50, 10)
+ALARMS_PENDING = Target(0.95, 0.99)  # 1 / 1.05; what is beyond 0.99 is the noise of two runtimes
 SIMULATED_CUTS = Target(200, 500)
 SIMULATED_SECONDS = Target(1_000, 1_000)
 

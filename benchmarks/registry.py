@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from benchmarks import (
+    alarms,
     catch_up,
     ceilings,
     checkpoint_stall,
@@ -56,6 +57,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
         memory,
         start,
         churn,
+        alarms,
         checkpoint_stall,
         simulation,
         soak,

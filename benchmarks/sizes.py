@@ -61,6 +61,11 @@ class Size:
     overload_seconds: float
     """Of twice the load that can be served."""
     search_rows: int
+    alarms_pending: int = 100_000
+    alarms_due: int = 20_000
+    alarmed_rooms: int = 2_000
+    alarm_lead_seconds: float = 5.0
+    """From setting the first of those to when they are due."""
     simulated_room: str  # the scenario
     simulated_seeds: int
     idle_seeds: int
@@ -122,6 +127,9 @@ QUICK = Size(
     simulated_seeds=4,
     idle_seeds=6,
     new_rooms=600,
+    alarms_due=5_000,
+    alarmed_rooms=500,
+    alarm_lead_seconds=2.0,
     wake_rooms=4,
     soak_seconds=60.0,
     soak_warm_seconds=20.0,
@@ -167,6 +175,10 @@ TINY = Size(
     offload_callers=3,
     overload_seconds=0.3,
     search_rows=300,
+    alarms_pending=50,
+    alarms_due=40,
+    alarmed_rooms=6,
+    alarm_lead_seconds=0.1,
     simulated_room="OneRoomBriefly",
     simulated_seeds=1,
     idle_seeds=1,

@@ -34,6 +34,7 @@ TARGETS = {
     "memory": 1,
     "start": 2,
     "churn": 2,
+    "alarms": 1,
     "checkpoint_stall": 1,
     "simulation": 2,
     "soak": 7,

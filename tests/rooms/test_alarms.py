@@ -182,7 +182,7 @@ async def test_what_alarms_wrote_reaches_the_replica(autojump_clock, tmp_path):
         await room.remind("tea", 1)
         await trio.sleep(2)
         await runtime.replicated()
-        assert [row.name for row in await runtime.across({Reminders: "all"}).sql("SELECT name FROM log")] == ["tea"]
+        assert [row.name for row in await runtime.across({Reminders: "all"}).sql("SELECT name FROM Reminders_log")] == ["tea"]
 
 
 # -- in the handler ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits, Position, RoomName
 from actors.catalog import Catalog, Entry
@@ -196,17 +195,12 @@ async def test_more_rooms_than_places_and_pages_are_all_woken_a_few_at_once(auto
 
     Counted.__name__ = "Reminders"
     data = tmp_path / "data"
-    async with opened(data, Counted) as runtime:
-        await runtime.room(Counted, "0000").remind("tea", 1_000)
-        file, entry = path_of(runtime, runtime.room(Counted, "0000")), None
-    assert file.exists()
     async with opened(data, Counted, limits=Limits(open_rooms_max=400)) as runtime, trio.open_nursery() as nursery:
-        for number in range(1, count):
+        for number in range(count):
             nursery.start_soon(runtime.room(Counted, f"{number:04}").remind, "tea", 900)
     await trio.sleep(2_000)
     async with opened(data, Counted, limits=Limits(open_rooms_max=20)) as runtime:
         await trio.sleep(60)
-        assert entry is None
         assert runtime.status().alarms_fired == count
         assert most == WAKES_AT_ONCE_MAX
         await trio.sleep(1)
@@ -376,4 +370,3 @@ async def test_the_catalog_tells_in_order_who_is_to_be_woken_with_what_waits(tmp
         assert told(start, 100) == [("4", 9.0), ("3", 11.0), ("5", 12.0), ("0", 12.5)]
     finally:
         catalog.close()
-    await wait_all_tasks_blocked()
