@@ -147,7 +147,7 @@ class Room(Generic[A]):
           Anything that the handler raises, as it is, with a note that names the room; what it wrote was rolled back.
         Cancelled while the call waits, it never runs; once it has begun it completes and its reply is dropped.
         """
-        return await self._value(self._handlers.of(method), *args, **kwargs)
+        return await self._value(found(self._handlers, method, self._name), *args, **kwargs)
 
     @overload
     async def ask(
@@ -157,7 +157,7 @@ class Room(Generic[A]):
     async def ask(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Reply[R]: ...
     async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Reply[Any]:
         """`call`, with what a `Reply` says beside the value. Raises as `call`."""
-        answer = await self._settle(self._handlers.of(method), args, kwargs)
+        answer = await self._settle(found(self._handlers, method, self._name), args, kwargs)
         bookmark = self._office.bookmark(self._name, answer.position, self._terms.witness)
         return Reply(answer.value, answer.position.seq, answer.source, bookmark)
 
@@ -221,12 +221,13 @@ class Room(Generic[A]):
         return envelope
 
 
-def found(handlers: Handlers, name: str, room: RoomName) -> Handler:
-    """Raises UnknownMethod."""
+def found(handlers: Handlers, method: object, room: RoomName) -> Handler:
+    """The handler of a name, or of `Class.method`. Raises UnknownMethod."""
     try:
-        return handlers.get(name)
+        return handlers.get(method) if isinstance(method, str) else handlers.of(method)
     except RoomsError as error:
-        error.room, error.method = str(room), name
+        error.room = str(room)
+        error.method = method if isinstance(method, str) else str(getattr(method, "__name__", ""))
         raise
 
 

@@ -38,7 +38,7 @@ class Room(Stub[A, Desk]):
           WrongDoor: called outside the loop that opened the runtime.
         Cancelled (`asyncio.timeout`) while the call waits, it never runs; once begun it completes and its reply is dropped.
         """
-        return (await self._settle(self._handlers.of(method), args, kwargs)).value
+        return (await self._settle(found(self._handlers, method, self._name), args, kwargs)).value
 
     @overload
     async def ask(
@@ -48,7 +48,7 @@ class Room(Stub[A, Desk]):
     async def ask(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Reply[R]: ...
     async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Reply[Any]:
         """`call`, with what a `Reply` says beside the value. Raises as `call`."""
-        return self._reply(await self._settle(self._handlers.of(method), args, kwargs))
+        return self._reply(await self._settle(found(self._handlers, method, self._name), args, kwargs))
 
     def __getattr__(self, handler: str) -> Callable[..., Awaitable[Any]]:
         """`room.post` is `ChatRoom.post` of this room. Raises UnknownMethod, at once."""

@@ -34,7 +34,7 @@ class Room(Stub[A, Desk]):
         WrongDoor: called in an event loop, which would stand still.
         Interrupted (Ctrl-C) while the call waits, it never runs; once it has begun it completes and its reply is dropped.
         """
-        return self._settle(self._handlers.of(method), args, kwargs).value
+        return self._settle(found(self._handlers, method, self._name), args, kwargs).value
 
     @overload
     def ask(
@@ -44,7 +44,7 @@ class Room(Stub[A, Desk]):
     def ask(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Reply[R]: ...
     def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Reply[Any]:
         """`call`, with what a `Reply` says beside the value. Raises as `call`."""
-        return self._reply(self._settle(self._handlers.of(method), args, kwargs))
+        return self._reply(self._settle(found(self._handlers, method, self._name), args, kwargs))
 
     def __getattr__(self, handler: str) -> Callable[..., Any]:
         """`room.post` is `ChatRoom.post` of this room. Raises UnknownMethod, at once."""
