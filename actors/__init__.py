@@ -11,6 +11,7 @@ Imports nothing of ours. Users import from `durable_rooms`.
 """
 
 from actors.actor import Actor
+from actors.alarms import Alarm, Alarms
 from actors.disk import Disk
 from actors.doors import Doors
 from actors.errors import (
@@ -73,6 +74,7 @@ from actors.room import Reply, Room
 from actors.runtime import Runtime
 from actors.sql import SQL, Row, Rows, SQLValue
 from actors.status import RuntimeStatus
+from actors.tells import DeadTells
 from actors.threads import InlineThreads, Threads, WorkerThreads
 from actors.watchdog import Stall
 
@@ -80,6 +82,8 @@ __all__ = [
     "SQL",
     "Actor",
     "ActorFailed",
+    "Alarm",
+    "Alarms",
     "Answer",
     "BadArguments",
     "BadBookmark",
@@ -92,6 +96,7 @@ __all__ = [
     "Commit",
     "DataDir",
     "DataDirInUse",
+    "DeadTells",
     "DeadlineExceeded",
     "Disk",
     "DiskFailed",

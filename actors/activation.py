@@ -6,8 +6,7 @@ void (SQLite rolled a turn back under its actor: it closes cleanly and the room 
 """
 
 import logging
-from collections.abc import Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Protocol
 
@@ -15,10 +14,12 @@ import apsw
 import trio
 
 from actors.actor import Actor
+from actors.actor_class import ActorClass
 from actors.courier import Courier
 from actors.doors import Doors
 from actors.duties import Duties
 from actors.errors import OutcomeUnknown
+from actors.firing import alarms_of
 from actors.follower import Position
 from actors.gate import Gate, GateCommit
 from actors.kv import KeyValue
@@ -43,6 +44,7 @@ class Housing(Protocol):
     """What an activation needs of the seat it sits in."""
 
     name: RoomName
+    actor_class: ActorClass
     mailbox: Mailbox
     courier: Courier
     address: Address
@@ -55,6 +57,10 @@ class Housing(Protocol):
 
     def put_off(self) -> None:
         """It could not do what was due, by no fault of its own."""
+        ...
+
+    def alarm_ended(self, *, dead: bool) -> None:
+        """One went off, or was given up."""
         ...
 
     def due(self, at: float | None) -> None:
@@ -97,10 +103,11 @@ class Activation:
         self.tells = Tells(storage.transaction, housing.address, limits, doors.wall_clock)
         self.telling = Telling(housing.name, self, self.tells, housing.courier)
         self.now = doors.wall_clock
-        self.duties = Duties(housing.due)
+        self.duties = Duties(self, housing)
         self.duties.add(self.telling)
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
+        self.alarms = alarms_of(self.duties, storage.transaction, housing.actor_class, doors, limits)
         turns = Turns(actor, storage.transaction, limits, self, doors.stopwatch, note)
         self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits)
 
@@ -218,7 +225,7 @@ class Activation:
         if self.tells.stored and self.telling.committed():
             self.duties.changed = True
         if self.duties.changed:
-            self._look_at_duties()
+            self.duties.look()
         self._syncer.request(self)
 
     def tells_settled(self) -> None:
@@ -226,33 +233,10 @@ class Activation:
         if self.idle:
             self.rested()
 
-    def _look_at_duties(self) -> None:
-        with self._reading_duties():
-            self.duties.look()
-
-    def begin_duties(self) -> None:
-        """The waker has come: let those duties begin that are due."""
-        if self.may_begin:
-            with self._reading_duties():
-                self.duties.begin(self.now())
-
     @property
     def may_begin(self) -> bool:
-        """Duties begin only in a room that stays."""
-        return self.sound and not self.void and not self.leaving
-
-    @contextmanager
-    def _reading_duties(self) -> Generator[None]:
-        try:
-            yield
-        except apsw.BusyError:
-            self.duties.changed = True  # another program is at work on the file: looked at again after the next commit
-            self._housing.put_off()
-        except apsw.Error as error:
-            if is_damage(error):
-                self.damaged(error)
-            else:
-                self.break_(error)
+        """What the room has to do by itself."""
+        return self.duties.may_begin
 
     def commit_unknown(self, error: apsw.Error) -> None:
         if is_damage(error):
@@ -326,13 +310,11 @@ class Activation:
             self.storage.needs_round = False
             self.committed(wrote=True)
         self.telling.opened()
-        self._look_at_duties()
+        self.duties.look()
         try:
             await self._serving.run()
         finally:
             self.duties.end()
-        if self.sound:
-            self._look_at_duties()  # what it tells now is what the catalog will say of the closed room
 
     def turned(self, nursery: trio.Nursery) -> None:
         """A turn has run."""
@@ -350,5 +332,6 @@ class Activation:
         """
         del self._actor._surroundings  # pyright: ignore[reportPrivateUsage] - the hand that put it in
         self._serving.end()
+        self.duties.cut()
         del self._actor, self._serving, self.upkeep, self.telling
         self.storage.transaction.end()

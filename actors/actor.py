@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
 from actors import fulltext
+from actors.alarms import Alarms
 from actors.errors import StatementRefused
 from actors.kv import KeyValue
 from actors.migration import Migration
@@ -32,6 +33,8 @@ class Surroundings(Protocol):
     def kv(self) -> KeyValue: ...
     @property
     def tells(self) -> Tells: ...
+    @property
+    def alarms(self) -> Alarms: ...
     def now(self) -> float: ...
     def exclusive(self) -> AbstractAsyncContextManager[None]: ...
 
@@ -86,6 +89,15 @@ class Actor:
     def kv(self) -> KeyValue:
         """Small values by key, in the room's own transaction: `self.kv.set("topic", "tea")`, `self.kv.get("topic")`."""
         return self._here().kv
+
+    @property
+    def alarms(self) -> Alarms:
+        """Durable timers by name, in the room's own transaction: `self.alarms.set("remind", self.now() + 60, {"to": "ann"})`.
+
+        When one is due, the class's `on_alarm(self, name, payload)` runs, `def` or `async def`; with a fourth parameter it
+        also gets the `Alarm`, which says how often it was tried and how many times of a repeating one were missed.
+        """
+        return self._here().alarms
 
     @property
     def random(self) -> Random:

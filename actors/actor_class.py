@@ -1,11 +1,15 @@
 """An actor class as the runtime uses it: its handlers, its migrations, what can be searched in its tables."""
 
 from collections.abc import Sequence
+from inspect import getattr_static, isfunction
 
 from actors.actor import STUB_NAMES, Actor, handler_names_reserved
+from actors.errors import StatementRefused
 from actors.fulltext import declared
-from actors.handlers import Handlers
+from actors.handlers import Handler, Handlers
 from actors.migration import Migration, as_migrations
+
+ON_ALARM = "on_alarm"
 
 
 class ActorClass:
@@ -16,6 +20,27 @@ class ActorClass:
         self.handlers = handlers
         self.migrations = migrations
         self.fulltext = declared(actor.__name__, actor.fulltext)
+        self.has_on_alarm = hasattr(actor, ON_ALARM)
+        self.on_alarm = _on_alarm(actor)
+
+    @property
+    def why_no_alarms(self) -> str:
+        return "" if self.has_on_alarm else f"{self.actor.__name__} has no method on_alarm(self, name, payload)"
+
+
+def _on_alarm(actor: type[Actor]) -> Handler:
+    """What runs when an alarm of this class is due. Raises TypeError."""
+    function = getattr_static(actor, ON_ALARM, None)
+    if function is None:
+        return Handler(ON_ALARM, _no_on_alarm)
+    handler = Handler(ON_ALARM, function) if isfunction(function) else None
+    if handler is None or handler.is_read or not (handler.takes(2) or handler.takes(3)):
+        raise TypeError(f"{actor.__name__}: on_alarm is a method on_alarm(self, name, payload), or (self, name, payload, alarm)")
+    return handler
+
+
+def _no_on_alarm(actor: Actor, name: str, payload: object) -> None:
+    raise StatementRefused(f"{type(actor).__name__} has no method on_alarm any more, so the alarm {name!r:.100} cannot go off")
 
 
 def actor_classes(actors: Sequence[type[Actor]]) -> dict[str, ActorClass]:

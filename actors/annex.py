@@ -13,6 +13,7 @@ from actors.space import Fullness
 from actors.sql import SQLValue
 
 KV = "_kv"
+ALARMS = "_alarms"
 TELLS = "_tells"
 TELLS_DEAD = "_tells_dead"
 TOLD = "_told"
@@ -27,8 +28,18 @@ TABLES = {
         attempts INTEGER NOT NULL, reason TEXT NOT NULL)""",
     TOLD: """CREATE TABLE _told (actor TEXT NOT NULL, id TEXT NOT NULL, epoch INTEGER NOT NULL, number INTEGER NOT NULL,
         PRIMARY KEY (actor, id)) WITHOUT ROWID""",
+    # `due` finds the next one by the index that UNIQUE makes; NULL: dead. See alarms.Row.
+    ALARMS: "CREATE TABLE _alarms (name TEXT PRIMARY KEY NOT NULL, due REAL, at REAL NOT NULL, every REAL,"
+    " payload BLOB NOT NULL, number INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',"
+    " UNIQUE (due, name)) WITHOUT ROWID",
 }
 """By name; never changed once released. `Annex` makes them, `schema` knows their names as the runtime's own."""
+
+WAKES = {
+    ALARMS: "SELECT min(due) FROM _alarms",
+    TELLS: "SELECT min(0.0) FROM _tells WHERE actor IS NOT NULL",  # at once
+}
+"""When a room must be awake for what is in such a table, for a catalog that is made again from the files."""
 
 
 class Call(Protocol):

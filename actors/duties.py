@@ -5,10 +5,16 @@ to the catalog, in the round of that very commit, and to the runtime's waker, wh
 duty begin.
 """
 
-from collections.abc import Callable
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Protocol
 
+import apsw
 import trio
+
+from actors.envelope import Envelope
+from actors.mailbox import Mailbox
+from actors.quarantine import is_damage
 
 
 class Duty(Protocol):
@@ -32,7 +38,7 @@ class Duty(Protocol):
         ...
 
     def begin(self, now: float) -> None:
-        """It is due: put calls into the room's mailbox, or start a task. Raises apsw.Error."""
+        """It is due: put calls into the room's mailbox (`Duties.call_itself`), or start a task. Raises apsw.Error."""
         ...
 
     def end(self) -> None:
@@ -40,14 +46,47 @@ class Duty(Protocol):
         ...
 
 
+class Dutiful(Protocol):
+    """What duties need of the activation."""
+
+    void: bool
+    leaving: bool
+
+    @property
+    def sound(self) -> bool: ...
+    def wake(self) -> None: ...
+    def now(self) -> float: ...
+    def damaged(self, error: apsw.Error) -> None: ...
+    def break_(self, error: BaseException) -> None: ...
+
+
+class Witnesses(Protocol):
+    """What they need of the room's seat."""
+
+    mailbox: Mailbox
+
+    def due(self, at: float | None) -> None:
+        """When the room next has something to do by itself; the catalog says so before the reply to the turn that made it so."""
+        ...
+
+    def put_off(self) -> None:
+        """It could not do what was due, by no fault of its own."""
+        ...
+
+    def alarm_ended(self, *, dead: bool) -> None:
+        """One went off, or was given up."""
+        ...
+
+
 class Duties:
     """Those of one activation. `next_at`: when the first of them is due, as of the last look."""
 
-    def __init__(self, tell: Callable[[float | None], None]) -> None:
-        self.changed = True  # since the last look, a call has touched something that they are told by
+    def __init__(self, home: Dutiful, seat: Witnesses) -> None:
+        self.changed = True  # since the last look a call has touched what they are told by
         self.next_at: float | None = None
         self.ended = False
-        self._tell = tell
+        self.seat = seat
+        self._home = home
         self._told = False
         self._duties: list[Duty] = []
         self._settled: trio.lowlevel.ParkingLot | None = None
@@ -55,29 +94,64 @@ class Duties:
     def add(self, duty: Duty) -> None:
         self._duties.append(duty)
 
-    def look(self) -> None:
-        """Find out when the first is due, and tell. 3 µs for each duty whose table the room has. Raises apsw.Error."""
-        for duty in self._duties:
-            duty.look()
-        self.changed = False
-        self.tell()
+    # -- when they are due ----------------------------------------------------------------------------------------------------
+    def touched(self) -> None:
+        """The running call changes what one of them is told by; looked at after its commit."""
+        self.changed = True
 
-    def tell(self) -> None:
-        """Of what is under way something has ended, or begun."""
+    def look(self) -> None:
+        """Find out when the first is due, and tell. 4 µs for each duty whose table the room has."""
+        if not self._home.sound:  # nothing is read here any more (rule 21); what is due is found when the room is opened again
+            self.changed = True
+            return
+        with self._reading():
+            for duty in self._duties:
+                duty.look()
+            self.changed = False
+            self._tell()
+
+    def _tell(self) -> None:
         next_at = min((at for duty in self._duties if (at := duty.next_at) is not None), default=None)
         if next_at != self.next_at or not self._told:
             self._told, self.next_at = True, next_at
-            self._tell(next_at)
+            self.seat.due(next_at)
 
-    def begin(self, now: float) -> None:
-        """Let those begin that are due. Raises apsw.Error."""
-        if self.ended:
+    @property
+    def may_begin(self) -> bool:
+        """They begin only in a room that stays."""
+        home = self._home
+        return home.sound and not (home.void or home.leaving or self.ended)
+
+    def begin(self) -> None:
+        """The waker has come: let those begin that are due."""
+        if not self.may_begin:
             return
-        for duty in self._duties:
-            at = duty.next_at
-            if at is not None and at <= now:
-                duty.begin(now)
-        self.tell()
+        now = self._home.now()
+        with self._reading():
+            for duty in self._duties:
+                at = duty.next_at
+                if at is not None and at <= now:
+                    duty.begin(now)
+            self._tell()
+
+    @contextmanager
+    def _reading(self) -> Generator[None]:
+        try:
+            yield
+        except apsw.BusyError:  # another program is at work on the file
+            self.changed = True
+            self.seat.put_off()
+        except apsw.Error as error:
+            if is_damage(error):
+                self._home.damaged(error)
+            else:
+                self._home.break_(error)
+
+    # -- what they do -----------------------------------------------------------------------------------------------------------
+    def call_itself(self, envelope: Envelope) -> None:
+        """Put a call of the runtime's own into the room's mailbox. Whoever does bounds how many there are."""
+        self.seat.mailbox.put_own(envelope)
+        self._home.wake()
 
     @property
     def busy(self) -> bool:
@@ -95,10 +169,20 @@ class Duties:
         while self.busy and not self.ended:
             await self._settled.park()
 
+    # -- their end --------------------------------------------------------------------------------------------------------------
     def end(self) -> None:
-        """The activation ends: what is under way counts no more, so that `next_at` is all that the closed room has to do."""
+        """The activation ends: what is under way counts no more, so that `next_at` is all that the closed room has to do.
+
+        If that cannot be found out, `changed` stays True.
+        """
         self.ended = self.changed = True
         for duty in self._duties:
             duty.end()
         if self._settled is not None:
             self._settled.unpark_all()
+        self.look()
+
+    def cut(self) -> None:
+        """Nobody needs them any more: cut their circles (see Activation.end)."""
+        self._duties.clear()
+        del self._home, self.seat

@@ -8,6 +8,9 @@ MIB = 1024 * KIB
 
 LOCK_POLL_SECONDS = 0.005  # how often to look again while another program holds a room's write lock; the loop never waits for it
 ROOM_ID_BYTES_MAX = 1024  # UTF-8; an id is a key in the catalog, the replica and logs, not a document
+ALARM_AT_SECONDS_MAX = 253_402_300_799.0  # Unix seconds, the last of 9999: later ones are milliseconds by mistake
+RETRY_SECONDS_FIRST = 2.0  # after the first failure of what a room does by itself; doubled after each
+ALARM_EVERY_SECONDS_MIN = 1.0  # of a repeating alarm: what is to happen more often is a loop in the caller's process
 KEY_BYTES_MAX = 1024  # UTF-8, of kv, of an alarm's name, of an idempotency key: as a room id's
 STATEMENT_BYTES_MAX = 100_000  # UTF-8, of one statement's text: parsing takes 1 ms; a longer one has values built into it
 LIKE_PATTERN_BYTES_MAX = 250  # one LIKE is one step of SQLite, which no deadline interrupts: at worst 0.25 s a MiB of text
@@ -79,6 +82,10 @@ class Limits:
 
     free_bytes_min: int = 256 * MIB
     """With less free space nothing more is taken in (`StorageFull`; reads and DELETE work): 64 WALs of 4 MiB must still fit."""
+
+    alarm_retries_max: int = 6
+    """So often an alarm whose handler failed is tried again, after 2, 4 … 64 s: some two minutes, which a restart of what it
+    depends on takes; then it is dead (`self.alarms.dead()`)."""
 
     drain_seconds_max: float = 10.0
     """How long a stop waits for calls that have begun or queue, and then for the replica; what is left of the calls is refused

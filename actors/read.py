@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from actors.actor import Actor
+from actors.alarms import Alarms
 from actors.codec import by_value
 from actors.envelope import cannot_cross, result_too_large
 from actors.errors import StatementRefused
@@ -87,6 +88,10 @@ class Surroundings:
     @property
     def tells(self) -> Tells:
         raise StatementRefused("a @read may not tell: it writes nothing, and may be run again, here or elsewhere")
+
+    @property
+    def alarms(self) -> Alarms:
+        raise StatementRefused("a @read may not use self.alarms: a replica has none, because they never leave the room")
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
         raise StatementRefused("a @read may not use self.exclusive(): it runs alone, and never waits")

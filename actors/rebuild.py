@@ -12,6 +12,7 @@ from pathlib import Path
 
 import apsw
 
+from actors.annex import WAKES
 from actors.catalog import Catalog, Entry, add
 from actors.disk import Disk
 from actors.follower import Position
@@ -93,6 +94,7 @@ def read_entry(disk: Disk, path: Path, file: str) -> Entry:
         connection = disk.connect(path)
         try:
             rows = internal(connection, _POSITION)
+            wake_at = _wake_at(connection)
         finally:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_stays)  # the empty one that reading makes goes again
             connection.close(True)
@@ -108,5 +110,20 @@ def read_entry(disk: Disk, path: Path, file: str) -> Entry:
     if disk.exists(wal_of(path)):
         size += disk.footprint(wal_of(path))[0]
     return Entry(
-        RoomName(actor, id), True, True, Position(epoch, seq), version=version, created=created, last_active=changed, bytes=size
+        RoomName(actor, id),
+        active=True,
+        proven=True,
+        position=Position(epoch, seq),
+        version=version,
+        created=created,
+        last_active=changed,
+        bytes=size,
+        wake_at=wake_at,
     )
+
+
+def _wake_at(connection: apsw.Connection) -> float | None:
+    """When the room must be in memory by itself, by its own tables."""
+    tables = {name for (name,) in internal(connection, "SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    times = [internal(connection, query)[0][0] for table, query in WAKES.items() if table in tables]
+    return min((at for at in times if at is not None), default=None)

@@ -235,6 +235,9 @@ class Seat:
     def put_off(self) -> None:
         self._house.waker.put_off(self.name)
 
+    def alarm_ended(self, *, dead: bool) -> None:
+        self._house.waker.alarm_ended(self.name, dead=dead)
+
     def birth_durable(self) -> None:
         self.file.prove()
 

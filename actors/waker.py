@@ -103,6 +103,11 @@ class Waker:
     def went_well(self, name: RoomName) -> None:
         self._put_off.pop(name, None)
 
+    def alarm_ended(self, name: RoomName, *, dead: bool) -> None:
+        self.went_well(name)
+        self.alarms_fired += not dead
+        self.alarms_dead += dead
+
     def forget(self, name: RoomName) -> None:
         """The room is no more, or sick."""
         self._next.pop(name, None)
@@ -152,10 +157,10 @@ class Waker:
             self._push(name)
             return
         activation = self._house.seated(name)
-        if activation is None or not activation.may_begin:
+        if activation is None or not activation.duties.may_begin:
             self._due[name] = None
             return
-        activation.begin_duties()
+        activation.duties.begin()
         self._push(name, not_before=now + AGAIN_SECONDS)
 
     def _begin_visit(self, nursery: trio.Nursery, now: float) -> None:
@@ -174,7 +179,7 @@ class Waker:
                 return
             was_open = house.seated(name) is not None
             async with house.seat(name).visit(patient=True) as activation:
-                activation.begin_duties()
+                activation.duties.begin()
                 with trio.move_on_after(WAKE_SECONDS_MAX):
                     await activation.duties.until_settled()
             soon = house.doors.wall_clock() + house.limits.idle_seconds_max

@@ -15,7 +15,8 @@ import apsw
 import trio
 
 from actors import SQL, Actor, Disk, Doors, InlineThreads, Limits, Rows, SQLValue
-from actors.actor_class import actor_classes
+from actors.actor_class import ActorClass, actor_classes
+from actors.alarms import Alarms
 from actors.annex import TELLS
 from actors.codec import unpacked
 from actors.envelope import Envelope, seal
@@ -85,7 +86,7 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
     transaction = Transaction(connection, guard, Schemas(), actor.local_tables, str(name), actor_class.fulltext)
     migrate(transaction, as_migrations(actor.migrations), now())
     instance = actor()
-    instance._surroundings = _BareSurroundings(transaction, name, now, Random(seed))  # pyright: ignore[reportPrivateUsage]: as an activation does
+    instance._surroundings = _BareSurroundings(transaction, name, actor_class, now, Random(seed))  # pyright: ignore[reportPrivateUsage]: as an activation does
     return cast(A, _Bare(instance, transaction, actor_class.handlers, name, now))
 
 
@@ -105,8 +106,17 @@ def _address(actor: type[Any], id: str) -> tuple[RoomName, Handlers]:
 
 
 class _BareSurroundings:
-    def __init__(self, transaction: Transaction, name: RoomName, now: Callable[[], float], random: Random) -> None:
+    def __init__(
+        self, transaction: Transaction, name: RoomName, actor_class: ActorClass, now: Callable[[], float], random: Random
+    ) -> None:
         self.sql: SQL = transaction.sql
+        self.alarms = Alarms(
+            transaction,
+            payload_bytes_max=Limits().call_bytes_max,
+            now=now,
+            draw=random.getrandbits,
+            why_none=actor_class.why_no_alarms,
+        )
         self.kv = KeyValue(transaction, Limits().row_bytes_max)
         self.tells = Tells(transaction, _address, Limits(), now)
         self.room_id = name.id

@@ -169,6 +169,7 @@ class _Work:
         known, position = self._known(), Position(report.epoch, report.seq)
         size = disk.footprint(self.path)[0]
         entry = replace(known, sick=None, active=True, proven=True, position=position, bytes=size, last_active=time.time())
+        entry = replace(entry, wake_at=0.0)  # opened by the next start: what it has to do by itself is in the file alone
         self._put(entry)
         report.file = damaged
         while (place := place_of(disk, self.directory, self.name)) is not None:

@@ -95,6 +95,10 @@ class Salvage:
         """The rows of `_migrations`."""
         return tuple(row for row in self._internal("_migrations").rows if len(row) == 4)
 
+    def has(self, name: str) -> bool:
+        """Whether its schema names this table."""
+        return name in self._roots
+
     def rows(self, shape: Shape) -> Rows:
         """The rows of one table."""
         found = Rows()
