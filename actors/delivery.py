@@ -1,6 +1,7 @@
 """A tell under way: a call in its receiver's mailbox for which nobody waits, and what its outcome means."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from actors.codec import unpacked
@@ -76,12 +77,11 @@ def delivery_of(tell: Tell, mail: Mail, came: Callable[[Delivery], None]) -> Del
     return delivery
 
 
-def _opened(tell: Tell, arguments: bytes) -> tuple[list[Any], dict[str, Any]]:
+def _opened(tell: Tell, packed: bytes) -> tuple[list[Any], dict[str, Any]]:
     """The arguments of a tell. A file that is damaged may hold anything in their place."""
-    try:
-        args, kwargs = unpacked(arguments)
-        if isinstance(args, list) and isinstance(kwargs, dict):
-            return args, kwargs
-    except (TypeError, ValueError):  # of msgpack, and of what is no pair
-        pass
+    parts: list[Any] = []
+    with suppress(TypeError, ValueError):  # of msgpack, and of what is no list
+        parts = list(unpacked(packed))
+    if [type(part) for part in parts] == [list, dict]:
+        return parts[0], parts[1]
     raise BadArguments(f"{tell.pair.outgoing.sender}: the arguments of its tell {tell.key[1]} are damaged.")

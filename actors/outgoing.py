@@ -201,9 +201,9 @@ class Outgoing:
         return list(found.values())
 
     def _take(
-        self, number: int, epoch: int, actor: str | None, id: str, method: str, arguments: bytes | None, size: int, *tries: Any
+        self, number: int, epoch: Any, actor: Any, id: Any, method: Any, arguments: bytes | None, size: int, *tries: Any
     ) -> Pair | None:
-        if not isinstance(epoch, int):  # pyright: ignore[reportUnnecessaryIsInstance] - what a damaged file says
+        if not isinstance(epoch, int):  # a damaged file may say anything
             raise garbled(number)
         key = (epoch, number)
         if actor is None:
@@ -212,7 +212,7 @@ class Outgoing:
         if key in self.known:
             return None
         attempts, next_at = tries
-        texts = all(isinstance(text, str) for text in (actor, id, method))
+        texts = isinstance(actor, str) and isinstance(id, str) and isinstance(method, str)
         if not (texts and isinstance(attempts, int) and isinstance(next_at, float | None)):
             raise garbled(number)
         target = RoomName(actor, id)

@@ -1,6 +1,5 @@
 """Building the recovered room's file, beside its place."""
 
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -86,9 +85,7 @@ def finish(connection: apsw.Connection, blueprint: Blueprint, name: RoomName, po
     """
     troubles = raise_rest(connection, blueprint)
     name_room(connection, name, now)
-    if internal(
-        connection, "SELECT 1 FROM sqlite_schema WHERE name IN (SELECT value FROM json_each(?))", (json.dumps([*TABLES]),)
-    ):
+    if any(internal(connection, "SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)) for table in TABLES):
         internal(connection, "UPDATE _room SET format = ?", (FORMAT,))
     internal(connection, "BEGIN IMMEDIATE")
     insert = "INSERT OR IGNORE INTO _migrations (version, name, applied_at, hash) VALUES (?, ?, ?, ?)"
