@@ -80,6 +80,7 @@ from actors.room import Reply, Room
 from actors.runtime import Runtime
 from actors.sql import SQL, Row, Rows, SQLValue
 from actors.status import RuntimeStatus
+from actors.tells import DeadTells
 from actors.threads import InlineThreads, Threads, WorkerThreads
 from actors.watchdog import Stall
 
@@ -101,6 +102,7 @@ __all__ = [
     "Commit",
     "DataDir",
     "DataDirInUse",
+    "DeadTells",
     "DeadlineExceeded",
     "Disk",
     "DiskFailed",

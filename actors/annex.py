@@ -42,6 +42,7 @@ TABLES = {
 
 WAKES = {
     ALARMS: "SELECT min(due) FROM _alarms",
+    TELLS: "SELECT min(0.0) FROM _tells WHERE actor IS NOT NULL",  # at once
 }
 """When a room must be awake for what is in such a table, for a catalog that is made again from the files."""
 

@@ -13,7 +13,6 @@ One task of the runtime does all of this between turns; rooms only say that some
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from heapq import heappop, heappush
 
 import apsw
@@ -24,7 +23,6 @@ from actors.backoff import doubled
 from actors.delivery import Delivery, Mail
 from actors.doors import Doors
 from actors.envelope import Envelope
-from actors.errors import Overloaded
 from actors.handlers import Handler
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.lines import Lines
@@ -326,10 +324,7 @@ class Courier:
             return  # it waits for its time
         settlement = Settlement(_SETTLE, [outgoing.take_verdicts()], {}, 0)
         settlement.outgoing, settlement.came = outgoing, self._has_come
-        with suppress(Overloaded):
-            self._mail.post(outgoing.sender, settlement)
-            return
-        self._not_written(outgoing)
+        outgoing.stay.duties.call_itself(settlement)
 
     def _not_written(self, outgoing: Outgoing) -> None:
         outgoing.not_written()

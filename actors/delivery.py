@@ -1,7 +1,8 @@
 """A tell under way: a call in its receiver's mailbox for which nobody waits, and what its outcome means."""
 
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
 from actors.codec import unpacked
 from actors.envelope import Envelope
@@ -65,7 +66,7 @@ def delivery_of(tell: Tell, mail: Mail, came: Callable[[Delivery], None]) -> Del
     handler = mail.handlers_of(pair.target.actor).get(tell.method)
     if handler.is_read:
         raise BadArguments(f"{pair.target}: {tell.method} is a @read now, and nobody waits for what a tell returns.")
-    args, kwargs = unpacked(pair.outgoing.arguments_of(tell))
+    args, kwargs = _opened(tell, pair.outgoing.arguments_of(tell))
     if kwargs or not handler.takes(len(args)):
         handler.check(tuple(args), kwargs, str(pair.target))
     previous: Key | None = next(reversed(pair.under_way), None)
@@ -74,3 +75,13 @@ def delivery_of(tell: Tell, mail: Mail, came: Callable[[Delivery], None]) -> Del
     delivery.came = came
     delivery.once = delivery.receipt = Receipt(pair.outgoing.sender, tell.key, previous)
     return delivery
+
+
+def _opened(tell: Tell, packed: bytes) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a tell. A file that is damaged may hold anything in their place."""
+    parts: list[Any] = []
+    with suppress(TypeError, ValueError):  # of msgpack, and of what is no list
+        parts = list(unpacked(packed))
+    if [type(part) for part in parts] == [list, dict]:
+        return parts[0], parts[1]
+    raise BadArguments(f"{tell.pair.outgoing.sender}: the arguments of its tell {tell.key[1]} are damaged.")

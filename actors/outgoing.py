@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import apsw
 
+from actors.duties import Duties
 from actors.gate import Gate
 from actors.names import RoomName
 from actors.receipt import Key
@@ -28,6 +29,7 @@ class Stay(Protocol):
 
     gate: Gate
     storage: Storage
+    duties: Duties
 
     @property
     def sound(self) -> bool: ...
@@ -202,19 +204,24 @@ class Outgoing:
         return list(found.values())
 
     def _take(
-        self, number: int, epoch: int, actor: str | None, id: str, method: str, arguments: bytes | None, size: int, *tries: Any
+        self, number: int, epoch: Any, actor: Any, id: Any, method: Any, arguments: bytes | None, size: int, *tries: Any
     ) -> Pair | None:
+        if not isinstance(epoch, int):  # a damaged file may say anything
+            raise garbled(number)
         key = (epoch, number)
         if actor is None:
             self.marks.append(key)
             return None
         if key in self.known:
             return None
+        attempts, next_at = tries
+        texts = isinstance(actor, str) and isinstance(id, str) and isinstance(method, str)
+        if not (texts and isinstance(attempts, int) and isinstance(next_at, float | None)):
+            raise garbled(number)
         target = RoomName(actor, id)
         pair = self.pairs.get(target)
         if pair is None:
             pair = self.pairs[target] = Pair(self, target)
-        attempts, next_at = tries
         for unwritten in (self.settling, self.verdicts):
             if unwritten is not None and key in unwritten.failed:
                 attempts, next_at = unwritten.failed[key]
@@ -272,3 +279,8 @@ class Outgoing:
         verdicts.failed = taken.failed | verdicts.failed
         verdicts.dead = taken.dead | verdicts.dead
         self.settle_failures += 1
+
+
+def garbled(number: int) -> apsw.CorruptError:
+    """A row of `_tells` that nobody has stored."""
+    return apsw.CorruptError(f"its tell {number} is garbled")

@@ -6,6 +6,7 @@ trees      b-trees, walked as far as they can be read
 salvage    a damaged file: its schema, its history, its rows
 copied     what the replica holds of the room
 blueprint  the schema that the room is built by
+annexes    the runtime's optional tables
 merge      one table from both
 build      the new file
 assemble   all of a room into the new file

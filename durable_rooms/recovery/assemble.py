@@ -12,6 +12,7 @@ from actors.disk import Disk
 from actors.follower import Position
 from actors.names import DataDir, RoomName
 from actors.schema import digest as digest_of_tables
+from durable_rooms.recovery.annexes import fill_annexes, read_annexes
 from durable_rooms.recovery.blueprint import Blueprint, Shape, Thing, digest_of, is_users, raise_tables, shape_of, tables_of
 from durable_rooms.recovery.build import fill, fill_sequences, finish, open_new, rebuild_indexes_of_text
 from durable_rooms.recovery.copied import Copied, as_blueprint
@@ -68,6 +69,7 @@ def _fill_tables(connection: apsw.Connection, sources: Sources, salvage: Salvage
     shapes = {name: shape_of(connection, name) for name in kinds}
     found = {name: salvage.rows(shape) if salvage is not None else Rows() for name, shape in shapes.items()}
     stand = standing(salvage.history, copied) if salvage is not None and copied is not None else Standing()
+    annexes = read_annexes(connection, salvage) if salvage is not None else {}  # first: their pages are no user table's
     if salvage is not None:
         report.damage += salvage.image.notes
         damaged = {name: (shapes[name], rows) for name, rows in found.items() if not rows.whole}
@@ -86,6 +88,7 @@ def _fill_tables(connection: apsw.Connection, sources: Sources, salvage: Salvage
         rows, told = merged(shape, found[name], table, copied, stand)
         told.missing += fill(connection, shape, rows, shadow=kinds[name] == "shadow")
         report.tables.append(told)
+    report.tables += fill_annexes(connection, annexes)
     report.missing += _outside(shapes, salvage, copied)
     if salvage is not None:
         fill_sequences(connection, [values for _, values in salvage.rows(_SEQUENCES).rows])

@@ -8,9 +8,10 @@ from typing import Any
 import apsw
 
 from actors import capture
+from actors.annex import TABLES
 from actors.errors import StatementRefused
 from actors.follower import Position
-from actors.interior import name_room
+from actors.interior import FORMAT, name_room
 from actors.names import RoomName
 from actors.schema import read_schema
 from actors.sql import internal, internal_many
@@ -84,6 +85,8 @@ def finish(connection: apsw.Connection, blueprint: Blueprint, name: RoomName, po
     """
     troubles = raise_rest(connection, blueprint)
     name_room(connection, name, now)
+    if any(internal(connection, "SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)) for table in TABLES):
+        internal(connection, "UPDATE _room SET format = ?", (FORMAT,))
     internal(connection, "BEGIN IMMEDIATE")
     insert = "INSERT OR IGNORE INTO _migrations (version, name, applied_at, hash) VALUES (?, ?, ?, ?)"
     internal_many(connection, insert, blueprint.migrations)

@@ -95,6 +95,12 @@ class Salvage:
         """The rows of `_migrations`."""
         return tuple(row for row in self._internal("_migrations").rows if len(row) == 4)
 
+    def has(self, name: str) -> bool:
+        """Whether its own schema names this table; that of another room would have it elsewhere."""
+        return any(
+            (thing.type, thing.name, thing.root) == ("table", name, self._roots.get(name)) for thing in self.blueprint.things
+        )
+
     def rows(self, shape: Shape) -> Rows:
         """The rows of one table."""
         found = Rows()

@@ -212,7 +212,7 @@ async def test_a_handler_waits_for_events_that_other_calls_set(autojump_clock) -
             await self.news.wait()
             return self.bodies()
 
-        def publish(self, body: str) -> None:
+        def announce(self, body: str) -> None:
             self.post(body)
             self.news.set()
 
@@ -223,7 +223,7 @@ async def test_a_handler_waits_for_events_that_other_calls_set(autojump_clock) -
             found.append(await room.wait())
 
         await one_after_another(nursery, keep, keep)
-        await room.publish("it rains")
+        await room.announce("it rains")
         await trio.sleep(0.1)
         assert found == [["it rains"]] * 2
 
