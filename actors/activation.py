@@ -17,11 +17,12 @@ from actors.actor import Actor
 from actors.doors import Doors
 from actors.errors import OutcomeUnknown
 from actors.follower import Position
-from actors.gate import Gate, GateCommit
+from actors.gate import Gate, GateCommit, Tally
 from actors.kv import KeyValue
 from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.names import RoomName
+from actors.pace import Pace
 from actors.quarantine import is_damage
 from actors.serving import Serving
 from actors.sql import SQL
@@ -40,9 +41,12 @@ class Housing(Protocol):
     name: RoomName
     mailbox: Mailbox
     checkpoints: trio.Semaphore  # so many rooms are checkpointed at once
+    pace: Pace
     offloads: trio.Semaphore  # so many offloaded calls run at once
     lock: trio.Lock  # checkpoint, close, re-home and read lane exclude each other (rule 14)
 
+    @property
+    def admission(self) -> Tally: ...
     def wrote(self, position: Position, entries: int) -> None:
         """The first write of this activation must be in the catalog before its reply; followers want to know of each."""
         ...
@@ -59,7 +63,7 @@ class Activation:
     def __init__(
         self, actor: Actor, storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer, note: Note
     ) -> None:
-        self.gate = Gate()
+        self.gate = Gate(housing.admission)
         self.storage = storage
         self.in_round = False
         self.leaving = False
@@ -85,7 +89,7 @@ class Activation:
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
         turns = Turns(actor, storage.transaction, limits, self, doors.stopwatch, note)
-        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits, doors)
+        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits, doors, housing.pace)
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
     @property

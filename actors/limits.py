@@ -36,9 +36,10 @@ class Limits:
     """Control calls (`@command(control=True)`) that may wait for one room beside its other commands: a moderator and a few bots.
     Their arguments have a `mailbox_bytes_max` of their own."""
 
-    waiting_calls_max: int = 16_384
-    """Calls that may wait in all rooms together. Many rooms serve 10,000 to 25,000 posts/s, so that is a second of work; with
-    their tasks they take some 100 MB. An eighth above it is for control calls and for rooms where nothing waits."""
+    waiting_calls_max: int = 4_096
+    """Calls that may wait in all rooms together, for their turn or for the sync after it. Many rooms serve 10,000 to 25,000
+    posts/s, so that is 0.2 to 0.4 s of work; each has a task that waits, and with 16,384 of them Python's garbage collection
+    stops the loop for 0.2 s. An eighth above it is for control calls and for rooms where fewer than 16 wait."""
 
     waiting_bytes_max: int = 256 * MIB
     """Arguments that may wait in all rooms together: sixteen full mailboxes."""
@@ -62,7 +63,8 @@ class Limits:
     """Calls that share one transaction. Twice the callers of a very hot room; beyond that sharing gains nothing."""
 
     turn_seconds_max: float = 0.010
-    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others."""
+    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others. Never more than the 5 ms that
+    all rooms' turns may take of one pass of the loop."""
 
     statement_seconds_max: float = 0.25
     """One statement of a handler; then it is interrupted and its call fails. The loop, and so every room, stands still

@@ -52,7 +52,7 @@ class Mailbox:
         calls, size = lane.calls, envelope.size
         if len(calls) >= lane.calls_max or lane.bytes + size > limits.mailbox_bytes_max:
             self._look_for_place(lane, size)
-        if admission.calls >= limits.waiting_calls_max or admission.bytes + size > limits.waiting_bytes_max:
+        if admission.calls + admission.held >= limits.waiting_calls_max or admission.bytes + size > limits.waiting_bytes_max:
             admission.admit(size, self._room, control=envelope.control, others=len(calls))
         lane.calls.append(envelope)
         lane.bytes += size
@@ -126,6 +126,8 @@ class Mailbox:
         lane = self._control if control else self._commands
         if len(lane.calls) >= lane.calls_max:
             self._look_for_place(lane, 0)
+        if self._admission.calls + self._admission.held >= self._limits.waiting_calls_max:
+            self._admission.admit(0, self._room, control=control, others=len(lane.calls))
 
     def _look_for_place(self, lane: Lane, size: int) -> None:
         """Raises Overloaded."""
@@ -136,7 +138,7 @@ class Mailbox:
             return
         if not self._barred:
             self._barred = self._admission.alert = True
-            self._admission.full[self._room] = self
+            self._admission.full += 1
         raise Overloaded(
             f"{self._room}: {lane.name} is full: {count} of {lane.name_of_max} = {lane.calls_max} calls, "
             f"{lane.bytes:,} of mailbox_bytes_max = {bytes_max:,} bytes. Nothing ran; try again later, a "
@@ -146,7 +148,7 @@ class Mailbox:
 
     def _open(self) -> None:
         self._barred = False
-        del self._admission.full[self._room]
+        self._admission.full -= 1
 
     def _counts(self, lane: Lane, envelope: Envelope, calls: int) -> None:
         """One call more that waits, or one less."""

@@ -145,7 +145,7 @@ class Room(Generic[A]):
     def _sealed(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
         office = self._office
         if office.admission.alert and not handler.is_read:
-            office.admission.turn_away(str(self._name), control=handler.control)
+            office.admission.turn_away(self._name, control=handler.control)
         envelope = seal(Envelope, handler, args, kwargs, office.limits, self._name)
         try:
             envelope.of_this_task()

@@ -22,8 +22,10 @@ from actors.handlers import Handlers
 from actors.lane import Lane
 from actors.limits import Limits
 from actors.listing import RoomInfo, info, listed
+from actors.mailbox import Mailbox
 from actors.memory import Memory
 from actors.names import DataDir, RoomName, room_name
+from actors.pace import Pace
 from actors.read import Answer, ReadCall
 from actors.residents import Residents
 from actors.room import Room, Terms, Witness, closed
@@ -69,7 +71,8 @@ class Runtime:
         self.templates = Templates()
         self.space = Space(doors, directory.path, limits.free_bytes_min)
         self.backoff = Backoff(doors.random.uniform)
-        self.admission = Admission(limits, lambda: (seat.mailbox for seat in self._seats.values()))
+        self.pace = Pace()
+        self.admission = Admission(limits, lambda: (seat.mailbox for seat in self._seats.values()), self._mailbox_of)
         self.tidying = Tidying(self._tidy, lambda: self._residents.crowded)
         self.watchdog = Watchdog(limits, doors)
         self.memory = Memory(doors.give_memory_back, doors.threads)
@@ -211,6 +214,10 @@ class Runtime:
             seat = self._seats[name] = Seat(name, self._classes[name.actor], self)
         return seat
 
+    def _mailbox_of(self, name: RoomName) -> Mailbox | None:
+        seat = self._seats.get(name)
+        return seat.mailbox if seat is not None else None
+
     def seated(self, name: RoomName) -> Activation | None:
         seat = self._seats.get(name)
         return seat.activation if seat is not None else None
@@ -298,6 +305,7 @@ class Runtime:
                 nursery.start_soon(self._residents.rest_idle)
                 nursery.start_soon(self._residents.look_outside)
                 nursery.start_soon(self.tidying.run)
+                nursery.start_soon(self.pace.run)
                 nursery.start_soon(self.memory.run)
                 await self.space.look()
                 nursery.start_soon(self.space.run)

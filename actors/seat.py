@@ -21,6 +21,7 @@ from actors.errors import ActorFailed, RoomsError, RuntimeClosed
 from actors.follower import Follower, Position, Source
 from actors.mailbox import Mailbox
 from actors.names import RoomName
+from actors.pace import Pace
 from actors.quarantine import is_damage
 from actors.room_file import Records, RoomFile
 from actors.storage import Storage
@@ -35,6 +36,7 @@ class House(Records, Protocol):
     watchdog: Watchdog
     backoff: Backoff
     admission: Admission
+    pace: Pace
     checkpoints: trio.Semaphore
     offloads: trio.Semaphore
     stopping: bool
@@ -63,6 +65,8 @@ class Seat:
         self.lock = self.file.lock
         self.checkpoints = house.checkpoints
         self.offloads = house.offloads
+        self.pace = house.pace
+        self.admission = house.admission
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
         self.borrowers = 0  # that work on the closed file: the seat, and with it its lock, must stay the one

@@ -14,6 +14,7 @@ from actors.gate import Gate
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.mailbox import Mailbox
 from actors.offload import Offload
+from actors.pace import Pace
 from actors.slices import Slices
 from actors.transaction import Transaction
 from actors.turn import Turns
@@ -55,7 +56,10 @@ class Serving:
         turns: Turns,
         limits: Limits,
         doors: Doors,
+        pace: Pace,
     ) -> None:
+        self._pace = pace
+        self._stopwatch = doors.stopwatch
         self._served = served
         self._actor = actor
         self._mailbox = mailbox
@@ -127,9 +131,14 @@ class Serving:
             await self._wakeup.wait()
 
     async def _serve(self, nursery: trio.Nursery) -> None:
-        mailbox, served = self._mailbox, self._served
+        mailbox, served, let_in = self._mailbox, self._served, False
         while not served.broken:
             if len(mailbox) and not (served.void or served.leaving) and self._may_turn():
+                if not (let_in or self._pace.free):
+                    await self._pace.wait()
+                    let_in = True  # for one turn, if there is still something to do
+                    continue
+                let_in = False
                 await self._turn(nursery)
                 if len(mailbox):
                     await trio.lowlevel.checkpoint()  # one hot room must not starve the others
@@ -146,7 +155,9 @@ class Serving:
         return self._starting is None and self._offloaded is None and not self._slices.excludes_others and not self._paused
 
     async def _turn(self, nursery: trio.Nursery) -> None:
+        began = self._stopwatch()
         settled, next_apart, locked = self._turns.run(self._mailbox)
+        self._pace.took(self._stopwatch() - began)
         position = self._served.position
         for envelope in settled:
             envelope.position = position

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from actors import Doors, InlineThreads
+from actors.admission import FAIR_CALLS
 from actors.envelope import Envelope
 from actors.mailbox import CONTROL_RUN_MAX
 from durable_rooms import Actor, DeadlineExceeded, Limits, Overloaded, Room, command, read
+from durable_rooms.runtime import open_with_doors
 from durable_rooms.testing import open_test_runtime
 from tests.rooms.chat import one_after_another, one_room, outcome
 
@@ -27,6 +31,9 @@ class Busy(Actor):
 
     def note(self, text: str) -> None:
         self.notes.append(text[:20])
+
+    def write(self, text: str) -> None:
+        self.sql("INSERT INTO notes (text) VALUES (?)", text)
 
     @command(control=True)
     def ban(self, who: str) -> None:
@@ -166,25 +173,30 @@ async def test_a_read_cannot_be_a_control_call() -> None:
 
 # -- the whole runtime --------------------------------------------------------------------------------------------------------
 async def test_the_calls_that_wait_in_all_rooms_have_a_bound(autojump_clock) -> None:
-    limits = Limits(waiting_calls_max=16)
+    limits = Limits(waiting_calls_max=2 * FAIR_CALLS)
     async with open_test_runtime(Busy, limits=limits) as runtime, trio.open_nursery() as nursery:
-        rooms = [runtime.room(Busy, f"{n}") for n in range(4)]
+        rooms = [runtime.room(Busy, f"{n}") for n in range(2)]
         await one_after_another(nursery, *[lambda room=room: room.hold(10) for room in rooms])
         for room in rooms:
-            await one_after_another(nursery, *notes(room, *range(4)))
-        assert runtime.status().calls_waiting == 16
-        said = await refused(lambda: rooms[0].note("too many"))
-        assert "Busy/0: this runtime is full: 16 of waiting_calls_max = 16 calls wait in all rooms" in said
+            await one_after_another(nursery, *notes(room, *range(FAIR_CALLS)))
+        assert runtime.status().calls_waiting == 2 * FAIR_CALLS
+        for room in rooms:
+            said = await refused(lambda room=room: room.note("too many"))
+            assert (
+                f"{room.id}: this runtime is full: 32 calls wait in all rooms and 0 for the disk; waiting_calls_max is 32" in said
+            )
         await trio.sleep(11)
         assert runtime.status().calls_waiting == 0
         await rooms[0].note("place again")
-        assert [await room.all() for room in rooms] == [["0", "1", "2", "3", "place again"], *[["0", "1", "2", "3"]] * 3]
+        waited = [f"{n}" for n in range(FAIR_CALLS)]
+        assert [await room.all() for room in rooms] == [[*waited, "place again"], waited]
 
 
 async def test_rooms_that_stand_still_do_not_shut_out_the_others_nor_their_moderators(autojump_clock) -> None:
-    async with open_test_runtime(Busy, limits=Limits(waiting_calls_max=16)) as runtime, trio.open_nursery() as nursery:
+    limits = Limits(waiting_calls_max=FAIR_CALLS)  # and two more
+    async with open_test_runtime(Busy, limits=limits) as runtime, trio.open_nursery() as nursery:
         stuck, free = runtime.room(Busy, "stuck"), runtime.room(Busy, "free")
-        await one_after_another(nursery, lambda: stuck.hold(10), *notes(stuck, *range(16)))
+        await one_after_another(nursery, lambda: stuck.hold(10), *notes(stuck, *range(FAIR_CALLS)))
         await refused(lambda: stuck.note("too many"))
         for n in range(5):
             await free.note(f"{n}")
@@ -202,7 +214,7 @@ async def test_their_arguments_have_a_bound_in_bytes(autojump_clock) -> None:
         rooms = [runtime.room(Busy, name) for name in "ab"]
         await one_after_another(nursery, *[lambda room=room: room.hold(10) for room in rooms])
         await one_after_another(nursery, *[lambda room=room: room.note("x" * 7_000) for room in rooms])
-        said = await refused(lambda: rooms[0].note("y" * 4_000))
+        said = await refused(lambda: rooms[0].note("y" * 5_000))  # also above the eighth
         assert "14,0" in said
         assert "of waiting_bytes_max = 16,000 bytes" in said
         await one_after_another(nursery, lambda: rooms[0].note("small"))
@@ -217,10 +229,11 @@ async def test_callers_who_have_gone_are_no_load_for_the_runtime_either(autojump
         async with trio.open_nursery() as impatient:
             await one_after_another(impatient, *notes(stuck, *range(8)))
             impatient.cancel_scope.cancel()
-        await one_after_another(nursery, *notes(other, *range(8)))
+        await one_after_another(nursery, *notes(other, *range(9)))
         await refused(lambda: other.note("too many"))
         await trio.sleep(11)
         assert await stuck.all() == []
+        assert await other.all() == [f"{n}" for n in range(9)]
         assert (runtime.admission.calls, runtime.admission.bytes) == (0, 0)
 
 
@@ -263,6 +276,41 @@ async def test_the_counters_are_right_after_calls_that_left_broke_or_were_refuse
             assert runtime.admission.calls == 2
     assert (runtime.admission.calls, runtime.admission.bytes) == (0, 0)
     assert len(found) == 3
+
+
+class SlowDisk(InlineThreads):
+    """Syncs return when the test lets them."""
+
+    def __init__(self) -> None:
+        self.go = trio.Event()
+        self.go.set()
+
+    async def run(self, job: Callable[..., Any], *args: object) -> Any:
+        if "sync" in getattr(job, "__name__", ""):
+            await self.go.wait()
+        return await super().run(job, *args)
+
+
+async def test_calls_that_wait_for_a_disk_that_hangs_count_too(autojump_clock, tmp_path) -> None:
+    disk = SlowDisk()
+    doors = Doors(threads=disk)
+    limits = Limits(waiting_calls_max=FAIR_CALLS)
+    async with open_with_doors(tmp_path / "data", [Busy], replicas=[], limits=limits, doors=doors) as runtime:
+        rooms = [runtime.room(Busy, f"{n}") for n in range(3)]
+        for room in rooms:
+            await room.write("first")
+        disk.go = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for n in range(FAIR_CALLS + FAIR_CALLS // 8):
+                nursery.start_soon(rooms[n % 3].write, f"{n}")
+            await wait_all_tasks_blocked()
+            assert runtime.admission.held + runtime.admission.calls == FAIR_CALLS + FAIR_CALLS // 8
+            said = await refused(lambda: rooms[0].write("too many"))
+            assert f"{runtime.admission.held} for the disk" in said
+            assert runtime.admission.held > 0
+            disk.go.set()
+        assert (runtime.admission.held, runtime.admission.calls) == (0, 0)
+        await rooms[0].write("place again")
 
 
 # -- reads --------------------------------------------------------------------------------------------------------------------
