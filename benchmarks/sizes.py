@@ -57,6 +57,9 @@ class Size:
     stall_turns: int
     outage_seconds: float
     """That the replica is gone, in reads; as long before."""
+    offload_callers: int = 16
+    overload_seconds: float
+    """Of twice the load that can be served."""
     search_rows: int
     simulated_room: str  # the scenario
     simulated_seeds: int
@@ -85,6 +88,7 @@ FULL = Size(
     stall_seconds=10.0,
     stall_turns=3,
     outage_seconds=60.0,
+    overload_seconds=60.0,
     search_rows=230_000,
     simulated_room="OneRoom",
     simulated_seeds=16,
@@ -112,6 +116,7 @@ QUICK = Size(
     stall_seconds=4.0,
     stall_turns=1,
     outage_seconds=6.0,
+    overload_seconds=5.0,
     search_rows=60_000,
     simulated_room="OneRoom",
     simulated_seeds=4,
@@ -159,6 +164,8 @@ TINY = Size(
     stall_seconds=0.3,
     stall_turns=1,
     outage_seconds=0.2,
+    offload_callers=3,
+    overload_seconds=0.3,
     search_rows=300,
     simulated_room="OneRoomBriefly",
     simulated_seeds=1,
