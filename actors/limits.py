@@ -62,9 +62,9 @@ class Limits:
     turn_calls_max: int = 512
     """Calls that share one transaction. Twice the callers of a very hot room; beyond that sharing gains nothing."""
 
-    turn_seconds_max: float = 0.010
-    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others. Never more than the 5 ms that
-    all rooms' turns may take of one pass of the loop."""
+    turn_seconds_max: float = 0.005
+    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others. As long as all rooms' turns
+    together may take of one pass of the loop; hundreds of calls share its commit."""
 
     statement_seconds_max: float = 0.25
     """One statement of a handler; then it is interrupted and its call fails. The loop, and so every room, stands still

@@ -11,7 +11,6 @@ from actors.envelope import Envelope, cannot_cross, result_too_large
 from actors.errors import RoomQuarantined, RoomsError, StorageFull, TurnVoid
 from actors.limits import Limits
 from actors.mailbox import Mailbox
-from actors.pace import PASS_SECONDS
 from actors.quarantine import is_damage
 from actors.transaction import Transaction, void_turn
 from actors.watchdog import Note
@@ -46,7 +45,6 @@ class Turns:
         self._actor = actor
         self._transaction = transaction
         self._limits = limits
-        self._seconds_max = min(limits.turn_seconds_max, PASS_SECONDS)  # of a turn, but for its last call
         self._ledger = ledger
         self._room = transaction.room
         transaction.limit_statements(limits.statement_seconds_max, now)
@@ -63,7 +61,7 @@ class Turns:
         note.room = self._room
         note.turns += 1
         at = now()
-        until = at + self._seconds_max
+        until = at + self._limits.turn_seconds_max
         locked = False
         next_apart = None
         while len(settled) < self._limits.turn_calls_max:
