@@ -21,7 +21,7 @@ from actors.duties import Duties
 from actors.errors import OutcomeUnknown
 from actors.firing import alarms_of
 from actors.follower import Position
-from actors.gate import Gate, GateCommit
+from actors.gate import Gate, GateCommit, Tally
 from actors.kv import KeyValue
 from actors.limits import Limits
 from actors.mailbox import Mailbox
@@ -55,6 +55,8 @@ class Housing(Protocol):
     offloads: trio.Semaphore  # so many offloaded calls run at once
     lock: trio.Lock  # checkpoint, close, re-home and read lane exclude each other (rule 14)
 
+    @property
+    def admission(self) -> Tally: ...
     def wrote(self, position: Position, entries: int) -> None:
         """The first write of this activation must be in the catalog before its reply; followers want to know of each."""
         ...
@@ -83,7 +85,7 @@ class Activation:
     def __init__(
         self, actor: Actor, storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer, note: Note
     ) -> None:
-        self.gate = Gate()
+        self.gate = Gate(housing.admission)
         self.storage = storage
         self.in_round = False
         self.leaving = False

@@ -38,7 +38,7 @@ class Full(Protocol):
 class Admission:
     """Of one runtime."""
 
-    __slots__ = ("_limits", "_mailbox_of", "_mailboxes", "_swept_at", "alert", "bytes", "calls", "full")
+    __slots__ = ("_limits", "_mailbox_of", "_mailboxes", "_swept_at", "alert", "bytes", "calls", "full", "held")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Admission:
     ) -> None:
         self.calls = 0  # that wait, in all mailboxes
         self.bytes = 0  # of their arguments
+        self.held = 0  # that have run and wait at a gate: a disk that hangs must not fill the memory with them
         self.alert = False  # somebody was refused lately
         self.full = 0  # mailboxes that have refused a call since they last gave one away
         self._limits = limits
@@ -80,7 +81,7 @@ class Admission:
         calls_max, bytes_max = limits.waiting_calls_max, limits.waiting_bytes_max
         if headroom:
             calls_max, bytes_max = calls_max + calls_max // headroom, bytes_max + bytes_max // headroom
-        return self.calls >= calls_max or self.bytes + size > bytes_max
+        return self.calls + self.held >= calls_max or self.bytes + size > bytes_max
 
     def _sweep_all(self) -> None:
         now = trio.current_time()
@@ -93,8 +94,8 @@ class Admission:
         self.alert = True
         limits = self._limits
         return Overloaded(
-            f"{room}: this runtime is full: {self.calls:,} of waiting_calls_max = {limits.waiting_calls_max:,} calls wait in all "
-            f"rooms, {self.bytes:,} of waiting_bytes_max = {limits.waiting_bytes_max:,} bytes. Nothing ran; try again later, a "
-            "little longer each time, or shed load.",
+            f"{room}: this runtime is full: {self.calls:,} calls wait in all rooms and {self.held:,} for the disk; "
+            f"waiting_calls_max is {limits.waiting_calls_max:,}; {self.bytes:,} of waiting_bytes_max = "
+            f"{limits.waiting_bytes_max:,} bytes. Nothing ran; try again later, a little longer each time.",
             room=room,
         )

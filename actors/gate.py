@@ -6,7 +6,7 @@ A broken gate stays broken: its activation is thrown away.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Protocol
 
 from actors.errors import OutcomeUnknown
@@ -20,21 +20,30 @@ class Held(Protocol):
     def refuse(self, error: BaseException) -> None: ...
 
 
-class Gate:
-    __slots__ = ("_held", "broken", "committed", "durable")
+class Tally(Protocol):
+    held: int  # that wait at the gates of all rooms
 
-    def __init__(self) -> None:
+
+class _Untold:
+    held = 0
+
+
+class Gate:
+    __slots__ = ("_held", "_tally", "broken", "committed", "durable")
+
+    def __init__(self, tally: "Tally | None" = None) -> None:
+        self._tally = tally or _Untold()
         self.committed = 0  # commits of this activation
         self.durable = 0  # of these, how many a returned round certifies
         self.broken: OutcomeUnknown | None = None
-        self._held: deque[tuple[int, Iterable[Held]]] = deque()
+        self._held: deque[tuple[int, Collection[Held]]] = deque()
 
     @property
     def clear(self) -> bool:
         """Everything is durable and nobody waits (rule 5)."""
         return self.durable == self.committed and not self._held
 
-    def hold(self, waiting: Iterable[Held]) -> None:
+    def hold(self, waiting: Collection[Held]) -> None:
         """Let `waiting` out as soon as what is committed now is durable."""
         if self.broken is not None:
             for one in waiting:
@@ -44,6 +53,7 @@ class Gate:
                 one.release()
         else:
             self._held.append((self.committed, waiting))
+            self._tally.held += len(waiting)
 
     def certify(self, count: int) -> None:
         """A round that began when `count` commits were made has returned (rule 1)."""
@@ -51,7 +61,9 @@ class Gate:
             self.durable = count
         held = self._held
         while held and held[0][0] <= self.durable:
-            for one in held.popleft()[1]:
+            waiting = held.popleft()[1]
+            self._tally.held -= len(waiting)
+            for one in waiting:
                 one.release()
 
     def break_(self, error: OutcomeUnknown) -> None:
@@ -59,7 +71,9 @@ class Gate:
         if self.broken is None:
             self.broken = error
         while self._held:
-            for one in self._held.popleft()[1]:
+            waiting = self._held.popleft()[1]
+            self._tally.held -= len(waiting)
+            for one in waiting:
                 one.refuse(self.broken)
 
 

@@ -43,9 +43,9 @@ class Limits:
     Their arguments have a `mailbox_bytes_max` of their own."""
 
     waiting_calls_max: int = 4_096
-    """Calls that may wait in all rooms together. Many rooms serve 10,000 to 25,000 posts/s, so that is 0.2 to 0.4 s of work; each
-    has a task that waits, and with 16,384 of them Python's garbage collection stops the loop for 0.2 s. An eighth above it is for
-    control calls and for rooms where fewer than 16 wait."""
+    """Calls that may wait in all rooms together, for their turn or for the sync after it. Many rooms serve 10,000 to 25,000
+    posts/s, so that is 0.2 to 0.4 s of work; each has a task that waits, and with 16,384 of them Python's garbage collection
+    stops the loop for 0.2 s. An eighth above it is for control calls and for rooms where fewer than 16 wait."""
 
     waiting_bytes_max: int = 256 * MIB
     """Arguments that may wait in all rooms together: sixteen full mailboxes."""
@@ -68,9 +68,9 @@ class Limits:
     turn_calls_max: int = 512
     """Calls that share one transaction. Twice the callers of a very hot room; beyond that sharing gains nothing."""
 
-    turn_seconds_max: float = 0.010
-    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others. Never more than the 5 ms that
-    all rooms' turns may take of one pass of the loop."""
+    turn_seconds_max: float = 0.005
+    """After so long a turn commits and lets other rooms run: one hot room cannot starve the others. As long as all rooms' turns
+    together may take of one pass of the loop; hundreds of calls share its commit."""
 
     statement_seconds_max: float = 0.25
     """One statement of a handler; then it is interrupted and its call fails. The loop, and so every room, stands still

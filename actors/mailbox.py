@@ -53,7 +53,7 @@ class Mailbox:
         calls, size = lane.calls, envelope.size
         if len(calls) >= lane.calls_max or lane.bytes + size > limits.mailbox_bytes_max:
             self._look_for_place(lane, size)
-        if admission.calls >= limits.waiting_calls_max or admission.bytes + size > limits.waiting_bytes_max:
+        if admission.calls + admission.held >= limits.waiting_calls_max or admission.bytes + size > limits.waiting_bytes_max:
             admission.admit(size, self._room, control=envelope.control, others=len(calls))
         lane.calls.append(envelope)
         lane.bytes += size
@@ -133,7 +133,7 @@ class Mailbox:
         lane = self._control if control else self._commands
         if len(lane.calls) >= lane.calls_max:
             self._look_for_place(lane, 0)
-        if self._admission.calls >= self._limits.waiting_calls_max:
+        if self._admission.calls + self._admission.held >= self._limits.waiting_calls_max:
             self._admission.admit(0, self._room, control=control, others=len(lane.calls))
 
     def _look_for_place(self, lane: Lane, size: int) -> None:

@@ -11,7 +11,7 @@ from actors.wakeup import Wakeup
 # Of one pass. As much again goes to those who came meanwhile and to replies, so that everybody is heard within some 10 ms; a turn
 # of 5 ms shares its commit among hundreds of calls.
 PASS_SECONDS = 0.005
-_NEWEST = 0.1  # the share of the newest turn in the average
+_RISE, _FALL = 0.5, 0.1  # the share of the newest turn in the average: of a sudden load too many are let in for one pass only
 
 
 class Pace:
@@ -37,7 +37,8 @@ class Pace:
 
     def took(self, seconds: float) -> None:
         """A turn."""
-        self._average += _NEWEST * (seconds - self._average)
+        more = seconds - self._average
+        self._average += more * (_RISE if more > 0 else _FALL)
         self._left -= seconds
         if self._left <= 0:
             self._spent.set()

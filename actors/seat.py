@@ -78,6 +78,7 @@ class Seat:
         self.address = house.address
         self.offloads = house.offloads
         self.pace = house.pace
+        self.admission = house.admission
         self.activation: Activation | None = None
         self.occupied = False  # its task runs
         self.borrowers = 0  # that work on the closed file: the seat, and with it its lock, must stay the one

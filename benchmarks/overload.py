@@ -96,7 +96,7 @@ class Flood:
             while due < until:
                 now = perf_counter()
                 while due <= now and due < until:
-                    self._offer(due)
+                    self._offer(nursery, due)
                     due += random.expovariate(self.per_second)
                 self.waiting_most = max(self.waiting_most, self.runtime.admission.calls)
                 await trio.sleep(max(0.0, due - now))
@@ -105,25 +105,28 @@ class Flood:
             nursery.start_soon(self._go_home, nursery.cancel_scope)
         del self.served[served:]  # what was served later is not of this time
 
-    def _offer(self, due: float) -> None:
+    def _offer(self, nursery: trio.Nursery, due: float) -> None:
         self._next.append((self.offered, due))
         self.offered += 1
-        if not self._idle:
-            raise RuntimeError("more calls are under way than may wait")
-        trio.lowlevel.reschedule(self._idle.pop())
+        if self._idle:
+            trio.lowlevel.reschedule(self._idle.pop())
+        else:  # the loop was late, and very many come at once
+            nursery.start_soon(self._caller, *self._next.pop())
 
-    async def _caller(self) -> None:
+    async def _caller(self, number: int = -1, due: float = 0.0) -> None:
         lines, rooms = posts(), self.rooms
         while True:
-            self._idle.append(trio.lowlevel.current_task())
-            await trio.lowlevel.wait_task_rescheduled(_abort)
-            number, due = self._next.pop()
+            if number < 0:
+                self._idle.append(trio.lowlevel.current_task())
+                await trio.lowlevel.wait_task_rescheduled(_abort)
+                number, due = self._next.pop()
             try:
                 await rooms[number % len(rooms)].call(ChatRoom.post, *lines[number % POSTS])
             except Overloaded:
                 self.refused.append(perf_counter() - due)
             else:
                 self.served.append(perf_counter() - due)
+            number = -1
 
     async def _go_home(self, scope: trio.CancelScope) -> None:
         """When everybody has been answered."""

@@ -575,6 +575,23 @@ async def test_a_file_found_damaged_beside_it_rolls_it_back(autojump_clock) -> N
         assert [(type(one), one.ran) for one in found] == [(TurnVoid, "rolled back")]
 
 
+async def test_a_first_round_that_returns_while_it_runs_raises_the_level_afterwards(autojump_clock) -> None:
+    """Rule 11: not inside a transaction, where SQLite refuses it, and not from another thread's side."""
+    threads = Waiting()
+    async with opened(threads) as (runtime, room), trio.open_nursery() as nursery:
+        threads.hold()
+        nursery.start_soon(room.import_one, "born with it")
+        await wait_all_tasks_blocked()
+        activation = activation_of(runtime, room)
+        assert activation.lent
+        activation.certified(activation.gate.committed)  # whatever the round was for
+        assert activation.storage.level_off
+        threads.go.set()
+        assert await room.bodies() == ["born with it"]
+        assert not activation.storage.level_off
+        assert activation.storage.connection.execute("PRAGMA synchronous").fetchall() == [(1,)]
+
+
 async def test_the_stop_waits_for_it(tmp_path: Path, gate: Gate) -> None:
     found: list[Any] = []
     async with trio.open_nursery() as nursery, real_room(tmp_path) as (_, room):

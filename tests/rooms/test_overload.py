@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from actors import Doors, InlineThreads
 from actors.admission import FAIR_CALLS
 from actors.envelope import Envelope
 from actors.mailbox import CONTROL_RUN_MAX
 from durable_rooms import Actor, DeadlineExceeded, Limits, Overloaded, Room, command, read
+from durable_rooms.runtime import open_with_doors
 from durable_rooms.testing import open_test_runtime
 from tests.rooms.chat import one_after_another, one_room, outcome
 
@@ -28,6 +31,9 @@ class Busy(Actor):
 
     def note(self, text: str) -> None:
         self.notes.append(text[:20])
+
+    def write(self, text: str) -> None:
+        self.sql("INSERT INTO notes (text) VALUES (?)", text)
 
     @command(control=True)
     def ban(self, who: str) -> None:
@@ -176,7 +182,9 @@ async def test_the_calls_that_wait_in_all_rooms_have_a_bound(autojump_clock) -> 
         assert runtime.status().calls_waiting == 2 * FAIR_CALLS
         for room in rooms:
             said = await refused(lambda room=room: room.note("too many"))
-            assert f"{room.id}: this runtime is full: 32 of waiting_calls_max = 32 calls wait in all rooms" in said
+            assert (
+                f"{room.id}: this runtime is full: 32 calls wait in all rooms and 0 for the disk; waiting_calls_max is 32" in said
+            )
         await trio.sleep(11)
         assert runtime.status().calls_waiting == 0
         await rooms[0].note("place again")
@@ -268,6 +276,41 @@ async def test_the_counters_are_right_after_calls_that_left_broke_or_were_refuse
             assert runtime.admission.calls == 2
     assert (runtime.admission.calls, runtime.admission.bytes) == (0, 0)
     assert len(found) == 3
+
+
+class SlowDisk(InlineThreads):
+    """Syncs return when the test lets them."""
+
+    def __init__(self) -> None:
+        self.go = trio.Event()
+        self.go.set()
+
+    async def run(self, job: Callable[..., Any], *args: object) -> Any:
+        if "sync" in getattr(job, "__name__", ""):
+            await self.go.wait()
+        return await super().run(job, *args)
+
+
+async def test_calls_that_wait_for_a_disk_that_hangs_count_too(autojump_clock, tmp_path) -> None:
+    disk = SlowDisk()
+    doors = Doors(threads=disk)
+    limits = Limits(waiting_calls_max=FAIR_CALLS)
+    async with open_with_doors(tmp_path / "data", [Busy], replicas=[], limits=limits, doors=doors) as runtime:
+        rooms = [runtime.room(Busy, f"{n}") for n in range(3)]
+        for room in rooms:
+            await room.write("first")
+        disk.go = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for n in range(FAIR_CALLS + FAIR_CALLS // 8):
+                nursery.start_soon(rooms[n % 3].write, f"{n}")
+            await wait_all_tasks_blocked()
+            assert runtime.admission.held + runtime.admission.calls == FAIR_CALLS + FAIR_CALLS // 8
+            said = await refused(lambda: rooms[0].write("too many"))
+            assert f"{runtime.admission.held} for the disk" in said
+            assert runtime.admission.held > 0
+            disk.go.set()
+        assert (runtime.admission.held, runtime.admission.calls) == (0, 0)
+        await rooms[0].write("place again")
 
 
 # -- reads --------------------------------------------------------------------------------------------------------------------
