@@ -36,7 +36,7 @@ BEHAVIOURS = {
     19: Verdict("error flags remote / retryable / overloaded / reset", ours="`ran` first: no, rolled back, or unknown"),
     20: Verdict("a bounded queue with explicit overload errors", ours="each bound has a name and a value, and the error says it"),
     21: Verdict("idle eviction with visible blockers; no shutdown hook", ours="also by LRU, when there are too many"),
-    22: Verdict("abort() is immediate, drops unflushed writes"),
+    22: Verdict("abort() is immediate, drops unflushed writes", ours="memory goes; whatever was committed stays"),
     23: Verdict(
         "alarm: single, atomic with data, never early, at least once, null inside the handler, backoff, survives restart",
         ours="any number, by name, with a payload; after the last retry it is kept as a dead letter with its reason",

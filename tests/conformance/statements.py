@@ -88,7 +88,10 @@ STATEMENTS = {
         "a deferred foreign key violated at commit: the caller rejects, the old stub stays broken, a new one works",
         ours="that call alone fails: its neighbours in the turn commit, and no stub ever breaks",
     ),
-    35: Verdict("abort right after an un-awaited put: the put is absent later, the error has the reset marker"),
+    35: Verdict(
+        "abort right after an un-awaited put: the put is absent later, the error has the reset marker",
+        ours="what was committed stays, what was not is gone, and each caller is told whether anything of its call may be there",
+    ),
     36: Verdict(
         "a cursor partially read, the same SQL again: both iterate correctly",
         ours="rows are read at once, so they are a snapshot over whatever comes, awaits included",
