@@ -100,7 +100,7 @@ class Duties:
         self.changed = True
 
     def look(self) -> None:
-        """Find out when the first is due, and tell. 4 µs for each duty whose table the room has."""
+        """Find out when the first is due, and tell. 8 µs for each duty whose table the room has."""
         if not self._home.sound:  # nothing is read here any more (rule 21); what is due is found when the room is opened again
             self.changed = True
             return
