@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-OF_THE_HOST = ("lock", "replica.db-owner")  # hold the number of this process and the place of its files
+OF_THE_HOST = ("lock", "replica.db-owner", "replica-2.db-owner")  # hold the number of this process and the place of its files
 
 
 class Event(NamedTuple):

@@ -27,7 +27,7 @@ from durable_rooms.simulation.plan import LifePlan
 from durable_rooms.simulation.scenario import Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
 from durable_rooms.simulation.threads import Slow, SteppedThreads
-from durable_rooms.simulation.troubles import REPLICA, TROUBLES
+from durable_rooms.simulation.troubles import REPLICA, SECOND, TROUBLES
 from durable_rooms.simulation.world import World
 from replication import SQLiteReplica
 
@@ -39,6 +39,10 @@ LIFE_SECONDS_MAX = 86_400.0  # virtual: who is not done by then hangs
 HURDLES, HURDLE_SECONDS = 0.05, 0.003  # of the looks at the stopwatch so many find that so much time went by; a read has five
 EVENTS_MAX = 300_000  # of a life; the shipped one has 3,000
 OF_THE_DISK = (apsw.IOError, apsw.FullError, apsw.CantOpenError, apsw.BusyError, apsw.CorruptError, apsw.NotADBError)
+
+
+def replicas_of(root: Path, *, second: bool) -> list[SQLiteReplica]:
+    return [SQLiteReplica(), SQLiteReplica(root / SECOND, name="second")] if second else [SQLiteReplica()]
 
 
 class Hung(Exception):
@@ -61,10 +65,11 @@ class Life:
         self.disk = SimulatedDisk(root, self.threads, before, now=self.clock.current_time, wall_clock=self.wall_clock)
         self.struck: dict[str, int] = {}
         self.replica_reads = self.replica_answers = 0
-        self._last_shown: dict[tuple[str, str], tuple[list[Any], int]] = {}
+        self._last_shown: dict[tuple[str, str, str], tuple[list[Any], int]] = {}
         self.lasting: list[Fault | Slow] = []  # that troubles have put in
         self.problems: list[str] = []
-        self.replica_copies: list[bytes] = []
+        self.replicas: tuple[str, ...] = (REPLICA, SECOND) if plan.second else (REPLICA,)
+        self.replica_copies: list[tuple[str, bytes]] = []
         self.visits: list[trio.CancelScope | None] = []
         self.answered: dict[str, int] = {}  # by "Class.method": returned, or raised what its handler raises
         self.refused: dict[str, tuple[int, str]] = {}  # how often the runtime raised instead, and what it said last
@@ -162,7 +167,8 @@ class Life:
         limits = self._scenario.limits
         if self.plan.roomy:
             limits = replace(limits, open_rooms_max=limits.open_rooms_max * ROOMY_TIMES)
-        async with open_with_doors(self.disk.root, classes, replicas=[SQLiteReplica()], limits=limits, doors=doors) as runtime:
+        replicas = replicas_of(self.disk.root, second=self.plan.second)
+        async with open_with_doors(self.disk.root, classes, replicas=replicas, limits=limits, doors=doors) as runtime:
             yield runtime
 
     async def _clients(self, place: Place) -> None:
@@ -229,38 +235,39 @@ class Life:
             # Where nobody calls there is little to see, and a life that hangs would be looked at 400,000 times before its bound
             # of virtual time tells.
             pause = min(pause * 2, WATCH_SECONDS_MAX) if len(self._history.calls) == seen else WATCH_SECONDS
-            with suppress(apsw.Error):  # missing, locked, damaged or half made: nothing was shown
-                self._look_at_replica()
+            for replica in self.replicas:
+                with suppress(apsw.Error):  # missing, locked, damaged or half made: nothing was shown
+                    self._look_at_replica(replica)
             seen = len(self._history.calls)
 
-    def _look_at_replica(self) -> None:
+    def _look_at_replica(self, replica: str = REPLICA) -> None:
         if "replica corrupt" in self.struck:
             return  # what garbage says was not said by the replica
-        connection = self.disk.connect(self.disk.root / REPLICA, read_only=True)
+        connection = self.disk.connect(self.disk.root / replica, read_only=True)
         try:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             internal(connection, "BEGIN")
             for actor, id, seq in internal(connection, "SELECT actor, id, seq FROM _rooms"):
                 for method, query in self._scenario.replica_reads_of(actor, self.number):
-                    self._read_replica(connection, f"{actor}/{id}", method, query, seq)
+                    self._read_replica(connection, replica, f"{actor}/{id}", method, query, seq)
             if self._chance.random() < COPIES:
-                self.replica_copies.append(connection.serialize("main"))
+                self.replica_copies.append((replica, connection.serialize("main")))
         finally:
             connection.close()
 
-    def _read_replica(self, connection: apsw.Connection, room: str, method: str, query: str, seq: int) -> None:
+    def _read_replica(self, connection: apsw.Connection, replica: str, room: str, method: str, query: str, seq: int) -> None:
         try:
             rows = internal(connection, query, (room.partition("/")[2],))
         except apsw.SQLError as error:  # else a check that never ran would look like one that was passed
             self.problems.append(f"{self._scenario.name()}.replica_reads[{method!r}] cannot be read: {error}")
             return
         self.replica_reads += 1
-        self._shown(room, method, [row[0] for row in rows], seq)
+        self._shown(replica, room, method, [row[0] for row in rows], seq)
 
-    def _shown(self, room: str, method: str, value: list[Any], seq: int) -> None:
-        if self._last_shown.get((room, method)) == (value, seq):
+    def _shown(self, replica: str, room: str, method: str, value: list[Any], seq: int) -> None:
+        if self._last_shown.get((replica, room, method)) == (value, seq):
             return  # promised already; a silent replica would fill the history with the same words
-        self._last_shown[room, method] = (value, seq)
+        self._last_shown[replica, room, method] = (value, seq)
         number = self._history.shown(room, method, self.number, len(self.disk.events), value, seq)
         self._note("replica", json.dumps([method, value, seq]), path=room, token=number)
 

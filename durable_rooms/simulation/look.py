@@ -21,15 +21,14 @@ from durable_rooms.simulation.client import Place
 from durable_rooms.simulation.cuts import Known
 from durable_rooms.simulation.explain import Explained, Unexplained, explain
 from durable_rooms.simulation.history import Call, History
-from durable_rooms.simulation.life import BEGAN
+from durable_rooms.simulation.life import BEGAN, replicas_of
 from durable_rooms.simulation.scenario import After, Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
-from durable_rooms.simulation.troubles import REPLICA
+from durable_rooms.simulation.troubles import REPLICA, SECOND
 from durable_rooms.simulation.unsynced import UnsyncedDisk
 from durable_rooms.verify import verify
 from durable_rooms.verify.report import RoomEntry
 from durable_rooms.verify.words import told
-from replication import SQLiteReplica
 
 REPLICATED_SECONDS = 600.0  # virtual; a replica that was refused is tried again within a minute
 WORDS_MAX = 300  # of a difference: it holds values
@@ -66,12 +65,14 @@ class Inspection:
     for as long as the scenario's check has only read. `asked`: so many of them hold, or the next one has the problems.
     """
 
-    def __init__(self, scenario: Scenario, life: int, known: Sequence[Known], notes: Notes) -> None:
+    def __init__(self, scenario: Scenario, life: int, known: Sequence[Known], notes: Notes, *, second: bool = False) -> None:
+        """`second`: the life had two replicas, and so has whoever looks."""
         self.problems: list[str] = []
         self.asked = 0
         self.disk = UnsyncedDisk()
         self._scenario = scenario
         self._life = life
+        self._second = second
         self._known = known
         self._all = known[-1].history
         self._notes = notes
@@ -122,7 +123,7 @@ class Inspection:
     async def _opened(self, directory: Path, chance: Random) -> AsyncGenerator[Runtime]:
         doors = Doors(disk=self.disk, threads=InlineThreads(), wall_clock=_wall_clock, random=chance)
         classes = self._scenario.classes(self._life + 1)
-        replicas = [SQLiteReplica()]
+        replicas = replicas_of(directory, second=self._second)
         limits = replace(self._scenario.limits, open_rooms_max=PLACES)
         async with open_with_doors(directory, classes, replicas=replicas, limits=limits, doors=doors) as runtime:
             runtime.schemas, runtime.templates = self._notes.schemas, self._notes.templates(classes)
@@ -193,13 +194,16 @@ class Inspection:
             self.problems.append(f"{name}: the model {model.__name__} raised {error!r} at {where_of(error, self._scenario)}")
 
     def _compare(self, directory: Path) -> None:
-        """Files are sound, and the replica equals the rooms."""
-        report = verify(directory, examine=self._examine)
-        if not report.equal:
-            first = "; ".join(told(one)[:WORDS_MAX] for one in report.differences[:2])
-            behind = ", ".join(f"{room} is behind by {changes}" for room, changes in report.behind.items())
-            self.problems.append(f"the replica differs from the rooms: {first or behind}")
-        else:
+        """Files are sound, and each replica equals the rooms."""
+        reports = {"the replica": verify(directory, examine=self._examine)}
+        if self._second:
+            reports["the second replica"] = verify(directory, directory / SECOND)
+        for which, report in reports.items():
+            if not report.equal:
+                first = "; ".join(told(one)[:WORDS_MAX] for one in report.differences[:2])
+                behind = ", ".join(f"{room} is behind by {changes}" for room, changes in report.behind.items())
+                self.problems.append(f"{which} differs from the rooms: {first or behind}")
+        if all(report.equal for report in reports.values()):
             self._compare_seqs(directory)
 
     def _examine(self, room: RoomEntry, file: sqlite3.Connection) -> None:

@@ -6,7 +6,7 @@ from random import Random
 from typing import Literal
 
 from durable_rooms.simulation.faults import Fault
-from durable_rooms.simulation.troubles import TROUBLES
+from durable_rooms.simulation.troubles import REPLICA, SECOND, TROUBLES
 
 End = Literal["stopped", "killed", "cut"]
 
@@ -14,6 +14,7 @@ LIVES = 3
 CUTS = 50  # of a life; 1,000 seeds of 3 lives give 150,000
 HEALTHY = 0.3  # of the seeds have no faults of the disk: most errors of order show without, and faster
 ROOMY = 0.3  # of the lives
+SECOND_REPLICA = 0.2  # of the lives have two replicas
 FAULTS_MAX, TROUBLES_MAX = 3, 5  # a life
 
 
@@ -42,6 +43,7 @@ class LifePlan:
     faults: tuple[FaultPlan, ...] = ()
     troubles: tuple[tuple[str, float], ...] = ()  # name, virtual seconds after the start
     roomy: bool = False  # four times as many rooms may be in memory: a round has many, and syncs the file system
+    second: bool = False  # it has a second replica; in a life without, one that is there lies idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Plan:
         """For people: what the seed expands to."""
         lines: list[str] = []
         for number, life in enumerate(self.lives, 1):
-            roomy = ", many places" if life.roomy else ""
+            roomy = ", many places" * life.roomy + ", two replicas" * life.second
             lines.append(f"life {number}: {life.clients} clients, {life.visits} visits each{roomy}; then it is {life.end}")
             lines += [f"  {fault.make()}" for fault in life.faults]
             lines += [f"  {name} at {when:.3f} s" for name, when in life.troubles]
@@ -87,7 +89,18 @@ def plan_of(seed: int, clients: int, visits: int, *, lives: int = LIVES, cuts: i
     """Expand a seed."""
     chance = Random(f"plan {seed}")
     healthy = chance.random() < HEALTHY
-    return Plan(seed, tuple(_life(chance, clients, visits, healthy=healthy) for _ in range(lives)), cuts)
+    planned = [_life(chance, clients, visits, healthy=healthy) for _ in range(lives)]
+    others = Random(f"replicas {seed}")  # chance of its own: the other lives stay what they were
+    return Plan(seed, tuple(_twofold(life, others) if others.random() < SECOND_REPLICA else life for life in planned), cuts)
+
+
+def _twofold(life: LifePlan, chance: Random) -> LifePlan:
+    """With a second replica, which half of the faults of the first one strike instead."""
+    faults = tuple(
+        replace(fault, pattern=fault.pattern.replace(REPLICA, SECOND)) if chance.random() < 0.5 else fault
+        for fault in life.faults
+    )
+    return replace(life, second=True, faults=faults)
 
 
 def _life(chance: Random, clients: int, visits: int, *, healthy: bool) -> LifePlan:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -167,16 +167,17 @@ class Simulation:
         for remains in self._cuts.remains(world, events, places, life.number, self._history, f"life {life.number + 1}"):
             self._look(directory, life, remains)
             if not self.found.failures and self._chance.random() < OPENINGS_CUT:
-                self._cut_again(directory, life.number + 1, remains)
+                self._cut_again(directory, life, remains)
             if self.found.failures:
                 return
 
-    def _cut_again(self, directory: Path, number: int, remains: Remains) -> None:
+    def _cut_again(self, directory: Path, before: Life, remains: Remains) -> None:
         """Open and read an image on a disk that writes down what happens, and cut that."""
         known, root = remains.known[-1], directory.with_name("again")
         write_image(remains.image, root)
         world = world_of(remains.image)
-        life = Life(self.scenario, READING, number, f"{self.seed} again {known.place}", root, world.copy(), known.history)
+        number, reading = before.number + 1, replace(READING, second=before.plan.second)
+        life = Life(self.scenario, reading, number, f"{self.seed} again {known.place}", root, world.copy(), known.history)
         life.run()
         words = f"{known.where}, then opened and read"
         if life.problems:
@@ -193,7 +194,7 @@ class Simulation:
         waiting = remains.known
         while waiting and not self.found.failures:
             write_image(remains.image, directory, self._folders)
-            looking = Inspection(self.scenario, life.number, waiting, self._notes)
+            looking = Inspection(self.scenario, life.number, waiting, self._notes, second=life.plan.second)
             problems = looking.look(directory, f"{self.seed} {life.number} {waiting[0].place}")
             written = {str((directory / path).parent) for path, content in remains.image.items() if content is not None}
             self._folders = looking.disk.folders | written

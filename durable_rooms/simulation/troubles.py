@@ -26,7 +26,8 @@ class Stage(Protocol):
     threads: SteppedThreads
     clock_offset: float
     lasting: list[Fault | Slow]
-    replica_copies: list[bytes]
+    replicas: tuple[str, ...]  # their files; a trouble strikes one of them
+    replica_copies: list[tuple[str, bytes]]  # of which one
     visits: list[trio.CancelScope | None]
 
     def rooms(self) -> list[RoomName]: ...
@@ -35,7 +36,7 @@ class Stage(Protocol):
 
 Trouble = Callable[[Stage, Random], Awaitable[bool]]  # True if it struck; lasting ones are counted by what they have struck
 
-REPLICA = "replica.db"
+REPLICA, SECOND = "replica.db", "replica-2.db"
 FULL_SECONDS, LOCKED_SECONDS, SLOW_SECONDS, HANGING_SECONDS = 3.0, 20.0, 30.0, 60.0
 GONE_SECONDS = 600.0
 
@@ -97,16 +98,17 @@ async def callers_leave(life: Stage, chance: Random) -> bool:
 
 # -- the replica ----------------------------------------------------------------------------------------------------------
 async def replica_hangs(life: Stage, chance: Random) -> bool:
-    await _slowed(life, Slow("write", f"{REPLICA}*", HANGING_SECONDS, 1, "replica hangs"))
+    await _slowed(life, Slow("write", f"{_victim(life, chance)}*", HANGING_SECONDS, 1, "replica hangs"))
     return False
 
 
 async def replica_locked(life: Stage, chance: Random) -> bool:
     """Another program holds the write lock."""
-    if not (life.disk.root / REPLICA).exists():
+    path = life.disk.root / _victim(life, chance)
+    if not path.exists():
         return False
     try:
-        connection = life.disk.connect(life.disk.root / REPLICA)
+        connection = life.disk.connect(path)
         try:
             connection.execute("BEGIN IMMEDIATE").fetchall()
             life.met("replica locked")
@@ -121,22 +123,25 @@ async def replica_locked(life: Stage, chance: Random) -> bool:
 
 
 async def replica_deleted(life: Stage, chance: Random) -> bool:
-    return take_away(life)
+    return take_away(life, _victim(life, chance))
 
 
 async def replica_restored(life: Stage, chance: Random) -> bool:
-    """Somebody puts back the copy of an hour ago."""
+    """Somebody puts back the copy of an hour ago, of two replicas perhaps that of the other one."""
     copies = life.replica_copies
     if not copies:
         return False
-    take_away(life)
-    life.disk.put(life.disk.root / REPLICA, chance.choice(copies))
+    replica, content = chance.choice(copies)
+    if len(life.replicas) > 1:
+        replica = chance.choice(life.replicas)
+    take_away(life, replica)
+    life.disk.put(life.disk.root / replica, content)
     return True
 
 
 async def replica_corrupt(life: Stage, chance: Random) -> bool:
     """Garbage over its first sector. (Garbage inside a row is found by nobody but `verify`: SQLite keeps no checksums.)"""
-    path = life.disk.root / REPLICA
+    path = life.disk.root / _victim(life, chance)
     if not path.exists() or not path.stat().st_size:
         return False
     life.disk.scribble(path, 0, chance.randbytes(512))
@@ -145,9 +150,8 @@ async def replica_corrupt(life: Stage, chance: Random) -> bool:
 
 async def replica_gone(life: Stage, chance: Random) -> bool:
     """Its file system went away, for up to ten minutes: every operation fails."""
-    faults = [
-        Fault(kind, f"{REPLICA}*", code=errno.EIO, times=float("inf"), name="replica gone") for kind in ("any", "open", "read")
-    ]
+    files = f"{_victim(life, chance)}*"
+    faults = [Fault(kind, files, code=errno.EIO, times=float("inf"), name="replica gone") for kind in ("any", "open", "read")]
     life.lasting += [life.disk.fail(fault) for fault in faults]
     await trio.sleep(chance.uniform(0.0, GONE_SECONDS))
     for fault in faults:
@@ -162,11 +166,17 @@ async def _slowed(life: Stage, slow: Slow) -> None:
     life.threads.slow.remove(slow)
 
 
-def take_away(life: Stage) -> bool:
-    """The replica and all that belongs to it."""
+def _victim(life: Stage, chance: Random) -> str:
+    """Nothing is drawn for one: its seeds stay what they were."""
+    first, *others = life.replicas
+    return chance.choice(life.replicas) if others else first
+
+
+def take_away(life: Stage, replica: str = REPLICA) -> bool:
+    """A replica and all that belongs to it."""
     removed = False
     for suffix in ("", "-wal", "-shm"):
-        removed |= life.disk.remove(life.disk.root / f"{REPLICA}{suffix}")
+        removed |= life.disk.remove(life.disk.root / f"{replica}{suffix}")
     return removed
 
 

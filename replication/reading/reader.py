@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import apsw
+
 from actors import SQL, Disk, Limits, Position, RoomName
 from actors.sql import internal, internal_many
 from replication import searching
@@ -88,8 +90,10 @@ class Reader:
                 finally:
                     scoped.end()
                 shown = self._latest[name.actor] = (name.actor, schema)
-        except (*FILE_ERRORS, ReplicaDamaged):
+        except (*FILE_ERRORS, ReplicaDamaged, apsw.ReadOnlyError) as error:
             self.close()
+            if _is_unfinished(error):
+                raise ReplicaGone(f"{self._path} is being made, or has to be recovered by its replicator: {error}") from error
             raise
 
     def across(self, rooms: Mapping[str, Sequence[str] | None], since: Moment | None, run: Callable[[SQL], T]) -> Seen[T]:
@@ -109,8 +113,10 @@ class Reader:
                 return Seen(scoped.run(NO_ROOM, "across rooms", run), None, moment.batch, moment.generation)
             finally:
                 scoped.end()
-        except (*FILE_ERRORS, ReplicaDamaged):
+        except (*FILE_ERRORS, ReplicaDamaged, apsw.ReadOnlyError) as error:
             self.close()
+            if _is_unfinished(error):
+                raise ReplicaGone(f"{self._path} is being made, or has to be recovered by its replicator: {error}") from error
             raise
 
     def close(self) -> None:
@@ -148,6 +154,11 @@ class Reader:
         if len(self._kept) > READ_SCHEMAS_MAX:
             self._kept.pop(next(iter(self._kept))).close()
         return scoped
+
+
+def _is_unfinished(error: Exception) -> bool:
+    """Whether SQLite would have to write before it can read (the plain code is a statement's, which would write)."""
+    return isinstance(error, apsw.ReadOnlyError) and getattr(error, "extendedresult", 0) != apsw.SQLITE_READONLY
 
 
 def _is_signed(scoped: Scoped, token: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -365,3 +366,23 @@ def test_a_reader_in_a_hurry_gives_a_long_read_up_also_where_the_read_would_pass
         reader.read(RoomName("ChatRoom", "a"), None, long)
     reader.close()
     made.close()
+
+
+def test_a_file_that_is_still_being_made_is_nothing_to_read_and_no_error_of_the_read(tmp_path: Path) -> None:
+    """Its first transaction is under way or was cut off: SQLite says that it is read-only, for a reader may not roll it back."""
+    path, made = tmp_path / "replica.db", tmp_path / "made.db"
+    with closing(apsw.Connection(str(made))) as connection:
+        connection.execute("CREATE TABLE t (x)").fetchall()
+        connection.execute("PRAGMA cache_size = 1").fetchall()
+        connection.execute("BEGIN").fetchall()
+        connection.execute(
+            "WITH n (x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n LIMIT 500) INSERT INTO t SELECT zeroblob(4000) FROM n"
+        ).fetchall()
+        for suffix in ("", "-journal"):
+            Path(f"{path}{suffix}").write_bytes(Path(f"{made}{suffix}").read_bytes())
+    reader = Reader(Disk(), path, Random(1), Limits(), lambda: 0.0)
+    with pytest.raises(ReplicaGone, match="being made"):
+        reader.read(A, None, bodies)
+    with pytest.raises(ReplicaGone, match="being made"):
+        reader.across({"ChatRoom": None}, None, bodies)
+    reader.close()
