@@ -474,11 +474,14 @@ async def test_a_stop_lets_a_delete_that_has_begun_end(tmp_path, autojump_clock)
             nursery.start_soon(outcome, lambda: room.hold(1000))
             await wait_all_tasks_blocked()
 
+            begun = trio.Event()
+
             async def delete():
+                begun.set()
                 told.append(await outcome(lambda: runtime.delete(room)))
 
             nursery.start_soon(delete)
-            await trio.lowlevel.checkpoint()
+            await begun.wait()
         nursery.cancel_scope.cancel()
     assert told == [True]
     async with open_test_runtime(Memory, path=tmp_path) as runtime:
