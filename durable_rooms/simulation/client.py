@@ -11,6 +11,7 @@ from actors import Actor, BadBookmark, Freshness, Room, Rows, SQLValue
 from actors.handlers import FRESH
 from durable_rooms.runtime import Runtime
 from durable_rooms.session import Session
+from durable_rooms.simulation.history import DELETE
 
 NO_SESSION = 0
 BINDING = ("acknowledged", "room", None)  # freshness with which a read sees what had returned before it
@@ -68,10 +69,22 @@ class Client:
     random: Random
     number: int = NO_SESSION
 
-    def room(self, actor: type[Actor], id: str, fresh: Freshness | None = None) -> "SimulatedRoom":
+    def room(self, actor: type[Actor], id: str, fresh: Freshness | None = None, *, key: str | None = None) -> "SimulatedRoom":
         """A room whose calls are written down. The class may be an older release: the name decides. `fresh`: of its reads; with
-        seconds or "any" they may see less than had returned before, else that is a failure."""
-        return SimulatedRoom(self.clerk.place.room(actor, id), self.clerk, fresh)
+        seconds or "any" they may see less than had returned before, else that is a failure. `key`: as of `Room.options`."""
+        return SimulatedRoom(self.clerk.place.room(actor, id), self.clerk, fresh, key=key)
+
+    async def delete(self, actor: type[Actor], id: str) -> bool:
+        """`runtime.delete`, written down as a call of the room's: `delete`. No reply of such a room is explained by a model."""
+        room = self.clerk.place.room(actor, id)
+        number = self.clerk.begin(f"{room.actor.__name__}/{id}", DELETE, (), {})
+        try:
+            there = await self.clerk.place.runtime.delete(room)
+        except BaseException as error:
+            self.clerk.settle(number, error)
+            raise
+        self.clerk.settle(number, None, there)
+        return there
 
     def session(self) -> "SimulatedSession":
         """This person's session, the same in all visits and lives: its bookmark is kept, as in a cookie. What its commands and
@@ -124,9 +137,16 @@ class SimulatedRoom:
     """`await room.post("hi")`, as of a room; the call and its outcome enter the history. Raises what the room raises."""
 
     def __init__(
-        self, room: Room[Any], clerk: Clerk, fresh: Freshness | None = None, session: SimulatedSession | None = None
+        self,
+        room: Room[Any],
+        clerk: Clerk,
+        fresh: Freshness | None = None,
+        session: SimulatedSession | None = None,
+        *,
+        key: str | None = None,
     ) -> None:
-        self._room = room if fresh is None else room.options(fresh=fresh)
+        room = room if fresh is None else room.options(fresh=fresh)
+        self._room = room if key is None else room.options(key=key)
         self._clerk = clerk
         self._fresh = fresh
         self._session = session

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, Literal
 
 Outcome = Literal["returned", "absent", "unknown"]
+DELETE = "delete"  # the method of a call that deleted its room
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,10 @@ class History:
     def rooms(self) -> list[str]:
         """Every room that was called, in the order of the first call."""
         return list(self.by_room())
+
+    def deleted(self) -> set[str]:
+        """Rooms that were deleted, or perhaps: what they showed before says nothing of them now."""
+        return {call.room for call in self.calls.values() if call.method == DELETE}
 
     def by_room(self) -> dict[str, list[Call]]:
         """All calls, by room."""

@@ -141,7 +141,10 @@ class Inspection:
 
     def _judge(self, shown: Shown, history: History) -> None:
         """Explain all replies."""
+        deleted = history.deleted()
         for name, calls in history.by_room().items():
+            if name in deleted:
+                continue
             known = [call for call in calls if call.outcome == "returned"]
             told = max((call.seq for call in known), default=0)
             if told and name not in shown.active and shown.seqs.get(name, -1) < told:
@@ -213,7 +216,8 @@ class Inspection:
     def _compare_seqs(self, directory: Path) -> None:
         """Rooms that no read has asked: the replica, now equal to them, tells how far they are."""
         history = self._known[max(self.asked, 1) - 1].history  # the last that this opening was asked after
-        told = [call for call in history.calls.values() if call.outcome == "returned" and call.room not in self._read]
+        asked = self._read | history.deleted()
+        told = [call for call in history.calls.values() if call.outcome == "returned" and call.room not in asked]
         if not told:
             return
         with closing(sqlite3.connect(DataDir(directory).path / REPLICA)) as connection:
