@@ -6,23 +6,28 @@ void (SQLite rolled a turn back under its actor: it closes cleanly and the room 
 """
 
 import logging
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 import apsw
 import trio
 
 from actors.actor import Actor
+from actors.calling import Calling, Rooms
 from actors.doors import Doors
-from actors.errors import OutcomeUnknown
+from actors.errand import Section
+from actors.errors import OutcomeUnknown, RoomLocked, RoomsError, StartFailed, StorageFull
+from actors.exclusive import Block
 from actors.follower import Position
 from actors.gate import Gate, GateCommit
+from actors.handlers import Handler
 from actors.kv import KeyValue
 from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
+from actors.room import Room
 from actors.serving import Serving
 from actors.sql import SQL
 from actors.storage import Storage
@@ -46,6 +51,17 @@ class Housing(Protocol):
         """The first write of this activation must be in the catalog before its reply; followers want to know of each."""
         ...
 
+    @property
+    def on_start(self) -> Handler | None: ...
+    @property
+    def start_refusal(self) -> RoomsError | None:
+        """Why this room's on_start is not even tried now."""
+        ...
+
+    def started(self) -> None:
+        """Its class has taken the room into use."""
+        ...
+
     def birth_durable(self) -> None: ...
     def broke(self, error: BaseException) -> None: ...
     def used(self) -> None: ...
@@ -56,7 +72,15 @@ class Activation:
     """One room in memory. Also the syncer's target, the turns' ledger and the actor's surroundings."""
 
     def __init__(
-        self, actor: Actor, storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer, note: Note
+        self,
+        actor: Actor,
+        storage: Storage,
+        housing: Housing,
+        doors: Doors,
+        limits: Limits,
+        syncer: Syncer,
+        note: Note,
+        rooms: Rooms,
     ) -> None:
         self.gate = Gate()
         self.storage = storage
@@ -66,6 +90,8 @@ class Activation:
         self.broken = False
         self.void = False
         self.damage: str | None = None  # what was found wrong with the file: it goes to quarantine as it is
+        self.cut_by = ""  # why handlers under way are cut short
+        self.unfit: RoomsError | None = None  # why its on_start could not take the room into use
         self.pins = 0  # followers that are reading
         self._housing = housing
         self._doors = doors
@@ -83,7 +109,8 @@ class Activation:
         self._actor = actor
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
         turns = Turns(actor, storage.transaction, limits, self, doors.stopwatch, note)
-        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits)
+        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits, housing.on_start)
+        self._calling = Calling(self._serving, rooms, self.gate, storage.transaction)
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
     @property
@@ -94,8 +121,11 @@ class Activation:
     def random(self) -> Random:
         return self._doors.random
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
-        return self._serving.exclusive()
+    def exclusive(self, timeout: float | None) -> Block:
+        return self._serving.exclusive.block(timeout)
+
+    def room(self, actor: type[Any], id: str) -> Room[Any]:
+        return self._calling.room(actor, id)
 
     # -- what others tell it --------------------------------------------------------------------------------------------
     def wake(self) -> None:
@@ -106,6 +136,33 @@ class Activation:
 
     async def round_returned(self) -> None:
         await self._syncer.returned(self)
+
+    @property
+    def sections(self) -> Sequence[Section]:
+        """The exclusive blocks that are held now."""
+        return self._serving.exclusive.sections
+
+    @property
+    def start_refusal(self) -> RoomsError | None:
+        return self._housing.start_refusal
+
+    def started(self) -> None:
+        self._housing.started()
+
+    def failed_to_start(self, error: BaseException) -> None:
+        """Its on_start raised: this activation serves nobody."""
+        self.unfit = error if isinstance(error, StorageFull | RoomLocked) else start_failed(self._room, error)
+        self.turn_void()
+
+    def reset(self, why: str) -> None:
+        """Throw the memory of this activation away; the slice that runs now, if one does, is undone, and those before it stay."""
+        if self.broken or self.void:
+            return
+        self.cut_by = why
+        logger.warning("%s: the room was reset: %s", self._room, why)
+        if self._serving.sending is not None:
+            self.storage.transaction.rollback()
+        self.turn_void()
 
     @property
     def sound(self) -> bool:
@@ -203,7 +260,7 @@ class Activation:
         self.turn_void()
 
     def turn_void(self) -> None:
-        self.void = True
+        self.void = self.storage.transaction.void = True
         self.cancel_handlers()  # one may wait for a call, and no call runs here any more
         self.wake()
 
@@ -278,5 +335,15 @@ class Activation:
         """
         del self._actor._surroundings  # pyright: ignore[reportPrivateUsage] - the hand that put it in
         self._serving.end()
-        del self._actor, self._serving, self.upkeep
+        del self._actor, self._serving, self._calling, self.upkeep
         self.storage.transaction.end()
+
+
+def start_failed(room: str, error: BaseException) -> StartFailed:
+    failed = StartFailed(
+        f"{room}: on_start raised {type(error).__name__}: {error}. It was rolled back, and no call ran. It runs again with a "
+        "later call.",
+        room=room,
+    )
+    failed.__cause__ = error
+    return failed

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from actors.actor import STUB_NAMES, Actor, handler_names_reserved
 from actors.fulltext import declared
-from actors.handlers import Handlers
+from actors.handlers import Handler, Handlers
 from actors.migration import Migration, as_migrations
 
 
@@ -15,6 +15,7 @@ class ActorClass:
         self.actor = actor
         self.handlers = handlers
         self.migrations = migrations
+        self.on_start = None if actor.on_start is Actor.on_start else Handler("on_start", actor.on_start)
         self.fulltext = declared(actor.__name__, actor.fulltext)
 
 

@@ -43,10 +43,14 @@ class Envelope:
         "handler",
         "kwargs",
         "once",
+        "out",
         "position",
         "size",
         "value",
     )
+
+    inner = False
+    """Made by the handler of a room (see errand.InnerCall)."""
 
     def __init__(self, handler: Handler, args: list[Any], kwargs: dict[str, Any], size: int) -> None:
         self.handler = handler
@@ -57,23 +61,25 @@ class Envelope:
         self.once: Once | None = None
         self.deadline = math.inf  # trio time, after which it must not run and what it does is rolled back
         self.abandoned = False
+        self.out = False  # its outcome was let out, and does not change any more
         self.error: BaseException | None = None  # what the call raised
         self.value: Any = None  # what it returned, already by value
         self.position = NOWHERE  # of the room, as it saw or made it
         self._task: trio.lowlevel.Task | None = None
 
-    def of_this_task(self) -> None:
-        """The task that runs now is the caller. Raises RuntimeError outside trio."""
-        self._task = trio.lowlevel.current_task()
-
     async def settled(self) -> None:
         """Wait until the outcome is released; raises what the call raised. Cancellable."""
-        await trio.lowlevel.wait_task_rescheduled(self._let_go)
+        if self.out:  # made before another one through the same room object, and sent along with that
+            await trio.lowlevel.checkpoint()
+        else:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._let_go)
         if self.error is not None:
             raise self.error
 
     def release(self) -> None:
         """Let the noted outcome out to the caller, if it still waits."""
+        self.out = True
         task = self._task
         if task is not None:
             self._task = None

@@ -7,6 +7,7 @@ RoomsError                         ran, retryable, room
 │   ├── BadArguments               wrong arguments, or a value that msgpack cannot carry
 │   ├── TooLarge                   over a named limit (as a result: rolled back)
 │   ├── Overloaded                 the mailbox is full
+│   ├── CallCycle                  the rooms wait for each other, so this call could never be answered
 │   ├── RoomLocked                 another program holds the room's file
 │   ├── NoDescriptors              the process may open no more files
 │   ├── RoomUnfit                  the room cannot be opened: damaged, or its migration was refused
@@ -14,11 +15,13 @@ RoomsError                         ran, retryable, room
 │   │   ├── MigrationEdited        a step was changed after it ran
 │   │   ├── SchemaTooNew           the file was written by a newer version of the class
 │   │   ├── ActorFailed            the class's constructor raised
+│   │   ├── StartFailed            its on_start raised
 │   │   └── RoomQuarantined        its file is damaged and was moved to quarantine
 │   ├── RuntimeClosed              the runtime is stopping or has stopped
 │   └── WrongDoor                  called from another kind of code (trio, asyncio, plain) than the door was made for
 ├── CallFailed                     it ran and was rolled back
 │   ├── StorageFull                the disk has no space (ran = "no": the whole turn is void)
+│   ├── RoomReset                  the room's memory was thrown away while the call was under way
 │   ├── TurnVoid                   SQLite rolled back the whole turn (ran = "no" for the neighbours)
 │   ├── DeadlineExceeded           a statement ran longer than `statement_seconds_max` and was interrupted
 │   └── StatementRefused           a statement that handlers may not run, or a table that cannot be replicated
@@ -86,6 +89,14 @@ class Overloaded(CallRefused):
     retryable = True
 
 
+class CallCycle(CallRefused):
+    """Rooms wait for each other, so that this call could never be answered; or they call each other more than `call_depth_max`
+    deep. The message prints the calls. `retryable` where two chains of calls met, one of which ends now.
+
+    It reaches the caller of a handler that lets it pass with the `ran` of that handler's call.
+    """
+
+
 class RoomLocked(CallRefused):
     """Another program held the room's write lock for longer than `lock_seconds_max`."""
 
@@ -118,6 +129,12 @@ class ActorFailed(RoomUnfit):
     """The actor class could not be instantiated for this room: its constructor raised."""
 
 
+class StartFailed(RoomUnfit):
+    """The room's `on_start` raised; what it wrote was rolled back. It runs again with a later call, ever less often."""
+
+    retryable = True
+
+
 class RoomQuarantined(RoomUnfit):
     """The room's file is damaged; it was moved to `quarantine/` as it is, and waits for `durable-rooms recover`."""
 
@@ -147,6 +164,13 @@ class TurnVoid(CallFailed):
     """SQLite rolled back the turn that this call shared with others; none of it was written."""
 
     ran: Ran = "no"
+    retryable = True
+
+
+class RoomReset(CallFailed):
+    """The room was reset while this call was under way, and nothing of the call stays: another call's exclusive block had raised
+    or was held too long, or SQLite had rolled a turn back. Its queued calls are not concerned."""
+
     retryable = True
 
 

@@ -11,6 +11,7 @@ ROOM_ID_BYTES_MAX = 1024  # UTF-8; an id is a key in the catalog, the replica an
 KEY_BYTES_MAX = 1024  # UTF-8, of kv, of an alarm's name, of an idempotency key: as a room id's
 STATEMENT_BYTES_MAX = 100_000  # UTF-8, of one statement's text: parsing takes 1 ms; a longer one has values built into it
 LIKE_PATTERN_BYTES_MAX = 250  # one LIKE is one step of SQLite, which no deadline interrupts: at worst 0.25 s a MiB of text
+EXCLUSIVE_DEPTH_MAX = 64  # exclusive blocks of one handler, one in another: deeper is a recursion that does not end
 
 READ_ROWS_MAX = 100_000  # fetched by one statement of a read: beyond this it fills memory for an answer that nobody looks through
 READ_BYTES_MAX = 64 * MIB  # the same in bytes of text and blobs, from the 65th row on: four times the largest result of a call
@@ -57,6 +58,14 @@ class Limits:
     blocked_seconds_max: float = math.inf
     """After so long the process ends itself with a dump, for a supervisor to start it anew. No bound, because a debugger's
     breakpoint blocks the loop, too; set 30 s where a supervisor watches."""
+
+    exclusive_seconds_max: float = 30.0
+    """How long `self.exclusive()` may keep others out; then the room is reset. Its mailbox fills meanwhile, and whoever waits
+    so long has gone."""
+
+    call_depth_max: int = 64
+    """How deep rooms may call each other, one inside another. Each level is a room that waits in memory; a chain of so many is
+    one that goes round."""
 
     lock_seconds_max: float = 2.0
     """How long a turn waits for another program's write lock on the room's file before its calls are refused with RoomLocked."""

@@ -20,6 +20,11 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._calls)
 
+    @property
+    def awaited(self) -> bool:
+        """A handler of some room waits for a call that waits here. Looks at each: for rare occasions."""
+        return any(envelope.inner and not envelope.abandoned for envelope in self._calls)
+
     def put(self, envelope: Envelope) -> None:
         """Raises Overloaded, at once."""
         limits = self._limits

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from actors.backoff import Backoff
 from actors.catalog import PAGE_ROOMS_MAX, Catalog
 from actors.doors import Doors
 from actors.envelope import Envelope
+from actors.errand import InnerCall, Section
 from actors.errors import BadArguments, DiskFailed, OutcomeUnknown, RoomsError
 from actors.follower import Follower, Position, Source
 from actors.handlers import Handlers
@@ -48,6 +49,8 @@ logger = logging.getLogger("durable_rooms.actors")
 class Runtime:
     """Rooms of one data directory. Made by `open_rooms`; see `open_runtime` of durable_rooms for users."""
 
+    kind: type[Envelope] = Envelope  # of the calls that come from outside
+
     def __init__(
         self,
         directory: DataDir,
@@ -80,6 +83,7 @@ class Runtime:
         self.stopping = False
         self.left: Left | None = None  # after an orderly stop
         self._admitting = False
+        self._drained = False  # not even calls of handlers under way are taken any more
         self._refused = 0
         self.lane = Lane(self)
         self._reads = UnderWay()
@@ -152,6 +156,19 @@ class Runtime:
             self._refused += 1
             raise closed(name)
         self.seat(name).submit(envelope)
+
+    def pass_on(self, name: RoomName, call: InnerCall) -> None:
+        """A call of another room's handler: taken in until the rooms close, since what has begun may finish.
+
+        Raises RuntimeClosed, Overloaded.
+        """
+        if self._drained or self.failure is not None:
+            raise closed(name)
+        self.seat(name).submit(call)
+
+    def sections(self, name: RoomName) -> Sequence[Section]:
+        activation = self.seated(name)
+        return activation.sections if activation is not None else ()
 
     def read_call(self, actor: type[Actor], name: RoomName, envelope: Envelope) -> ReadCall:
         return ReadCall(
@@ -326,6 +343,7 @@ class Runtime:
         self._refused = unknown = 0
         with trio.move_on_after(self.limits.drain_seconds_max) as drain:
             await self._quiet()
+        self._drained = True
         self._refused += self._reads.cut()
         for seat in list(self._seats.values()):
             self._refused += len(seat.mailbox)
@@ -344,6 +362,7 @@ class Runtime:
 
     async def _quiet(self) -> None:
         """Wait until no call is queued or under way."""
-        for seat in list(self._seats.values()):
-            await seat.until_quiet()
+        while busy := [seat for seat in self._seats.values() if not seat.at_rest]:
+            for seat in busy:
+                await seat.until_quiet()  # meanwhile another may have been called by a handler
         await self._reads.until_none()

@@ -15,9 +15,11 @@ from actors.activation import Activation
 from actors.actor import Actor
 from actors.actor_class import ActorClass
 from actors.backoff import Backoff
+from actors.calling import Rooms
 from actors.envelope import Envelope
-from actors.errors import ActorFailed, RoomsError, RuntimeClosed
+from actors.errors import ActorFailed, RoomsError, RuntimeClosed, StartFailed
 from actors.follower import Follower, Position, Source
+from actors.handlers import Handler
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
@@ -27,7 +29,7 @@ from actors.wakeup import Wakeup
 from actors.watchdog import Watchdog
 
 
-class House(Records, Protocol):
+class House(Records, Rooms, Protocol):
     """What a seat needs of the runtime."""
 
     follower: Follower
@@ -107,8 +109,13 @@ class Seat:
 
     async def until_quiet(self) -> None:
         """Wait until no call is queued or under way here."""
-        while self.occupied and not (self.activation is not None and self.activation.quiet and not len(self.mailbox)):
+        while not self.at_rest:
             await self._quiet.park()
+
+    @property
+    def at_rest(self) -> bool:
+        """No call is queued or under way here."""
+        return not self.occupied or (self.activation is not None and self.activation.quiet and not len(self.mailbox))
 
     # -- its task --------------------------------------------------------------------------------------------------------
     async def live(self) -> None:
@@ -116,7 +123,9 @@ class Seat:
         try:
             while len(self.mailbox) or self._visitors:
                 refusal = self._house.backoff.refusal(self.name)
-                if refusal is not None:
+                if isinstance(refusal, StartFailed) and self._visitors:  # reading it needs no on_start
+                    self.refuse_all(refusal)
+                elif refusal is not None:
                     self._refuse(refusal)
                     break
                 await self._house.take_place(self)
@@ -138,11 +147,12 @@ class Seat:
             self._house.backoff.failed(self.name, error)
             self._refuse(error)
             return
-        self._house.backoff.succeeded(self.name)
+        if self.on_start is None:
+            self.started()
         self._known_active = False
         try:
             activation = await self._serve(actor, storage)
-            while activation.void and not (activation.broken or activation.damage or activation.leaving):
+            while activation.void and not (activation.broken or activation.damage or activation.leaving or activation.unfit):
                 # The turn was rolled back under the actor. A new one begins on the same file: on a full disk it may not close.
                 storage.transaction.renew()
                 try:
@@ -150,6 +160,9 @@ class Seat:
                 except Exception:
                     break  # the next opening tells its callers
                 activation = await self._serve(actor, storage)
+            if activation.unfit is not None:
+                self._house.backoff.failed(self.name, activation.unfit)
+                self.refuse_all(activation.unfit)
             await self._close(activation)
             if not activation.pins:  # of a broken one: a follower that waited has yet to see it
                 activation.end()
@@ -160,7 +173,7 @@ class Seat:
     async def _serve(self, actor: Actor, storage: Storage) -> Activation:
         """One activation, until it leaves; returned when no round uses its descriptors any more."""
         house = self._house
-        activation = Activation(actor, storage, self, house.doors, house.limits, house.syncer, house.watchdog.note)
+        activation = Activation(actor, storage, self, house.doors, house.limits, house.syncer, house.watchdog.note, house)
         self.activation = activation
         self._receive_visitors(None)
         house.follower.changed(self.source, activation.position, 0)
@@ -212,6 +225,22 @@ class Seat:
             self.file.wrote(position)
             self._known_active = True
         house.follower.changed(self.source, position, entries)
+
+    @property
+    def on_start(self) -> Handler | None:
+        return self.actor_class.on_start
+
+    @property
+    def start_refusal(self) -> RoomsError | None:
+        return self._house.backoff.refusal(self.name)
+
+    def started(self) -> None:
+        self._house.backoff.succeeded(self.name)
+
+    @property
+    def awaited(self) -> bool:
+        """A handler of some room waits for a call to this one."""
+        return self.mailbox.awaited
 
     def birth_durable(self) -> None:
         self.file.prove()

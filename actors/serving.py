@@ -1,15 +1,18 @@
 """Serving: the loop of one activation that takes its turns from the mailbox, and the tasks of its async handlers."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import trio
 
 from actors.actor import Actor
 from actors.envelope import Envelope
-from actors.errors import OutcomeUnknown, RoomLocked
+from actors.errand import Errand, Task
+from actors.errors import OutcomeUnknown, RoomLocked, RoomReset, RoomsError
+from actors.exclusive import Exclusive
 from actors.follower import Position
-from actors.gate import Gate
+from actors.gate import Gate, Held
+from actors.handlers import Handler
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.mailbox import Mailbox
 from actors.slices import Slices
@@ -25,7 +28,16 @@ class Served(Protocol):
     broken: bool
     void: bool
     leaving: bool
+    cut_by: str
 
+    @property
+    def start_refusal(self) -> RoomsError | None:
+        """Why on_start is not even tried now."""
+        ...
+
+    def started(self) -> None: ...
+    def failed_to_start(self, error: BaseException) -> None: ...
+    def reset(self, why: str) -> None: ...
     @property
     def sound(self) -> bool: ...
     @property
@@ -49,6 +61,7 @@ class Serving:
         transaction: Transaction,
         turns: Turns,
         limits: Limits,
+        on_start: Handler | None = None,
     ) -> None:
         self._served = served
         self._actor = actor
@@ -58,7 +71,9 @@ class Serving:
         self._limits = limits
         self._room = transaction.room
         self._wakeup = Wakeup()
-        self._slices = Slices(turns, transaction, self._wakeup.set)
+        self.exclusive = Exclusive(self, limits.exclusive_seconds_max)
+        self._slices = Slices(turns, transaction, self.exclusive, served.gate)
+        self._on_start = on_start  # to be run before the first call
         self._starting: Envelope | None = None  # an async handler that is about to begin
         self._nursery: trio.Nursery | None = None
         self._paused = False  # the last part of a checkpoint: no turn and no slice meanwhile
@@ -71,9 +86,32 @@ class Serving:
         self._paused = paused
         self._slices.pause(paused)
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
-        return self._slices.exclusive()
+    # -- what its handlers ask of it ------------------------------------------------------------------------------------
+    def sender(self, what: str) -> tuple[Errand, Task]:
+        """Raises StatementRefused outside of async handlers."""
+        return self._slices.sender(what)
 
+    @property
+    def sending(self) -> list[Held] | None:
+        """What leaves when the slice that runs now is durable; None while no slice runs."""
+        return self._slices.leaving
+
+    def beside(self, work: Callable[[], Awaitable[None]]) -> None:
+        assert self._nursery is not None, "a handler of it runs"
+        self._nursery.start_soon(work)
+
+    def freed(self) -> None:
+        self._slices.look_again()
+        self._wakeup.set()
+
+    @property
+    def over(self) -> bool:
+        return self._served.void or self._served.broken
+
+    def reset(self, why: str) -> None:
+        self._served.reset(why)
+
+    # -- for the activation ----------------------------------------------------------------------------------------------
     def cancel_handlers(self) -> None:
         """The runtime's stop has waited long enough for async handlers, or nothing runs here any more."""
         if self._nursery is not None:
@@ -81,7 +119,7 @@ class Serving:
 
     def end(self) -> None:
         """Cut its circles (see Activation.end)."""
-        del self._served, self._actor, self._transaction, self._turns, self._slices
+        del self._served, self._actor, self._transaction, self._turns, self._slices, self.exclusive
 
     @property
     def begun(self) -> bool:
@@ -102,17 +140,15 @@ class Serving:
                 await self._serve(nursery)
         finally:
             self._nursery = None
-            if self._starting is not None:  # cancelled before its first slice
-                self._starting.refuse(self._cut_short())
-                self._starting = None
+            self._give_back()
         while not (self._served.broken or self._served.quiet):
             await self._wakeup.wait()
 
     async def _serve(self, nursery: trio.Nursery) -> None:
         mailbox, served = self._mailbox, self._served
         while not served.broken:
-            if len(mailbox) and not (served.void or served.leaving) and self._may_turn():
-                await self._turn(nursery)
+            if len(mailbox) and self._may_turn():
+                await (self._turn(nursery) if self._on_start is None else self._start(self._on_start, nursery))
                 if len(mailbox):
                     await trio.lowlevel.checkpoint()  # one hot room must not starve the others
                 continue
@@ -125,7 +161,56 @@ class Serving:
             await self._wakeup.wait()
 
     def _may_turn(self) -> bool:
-        return self._starting is None and not self._slices.excludes_others and not self._paused
+        served = self._served
+        if served.void or self._starting is not None or self.exclusive.sections or self._paused:
+            return False
+        # A handler under way may wait for what another room's handler calls here: then the next stay would come too late.
+        return not served.leaving or (self.handlers_under_way > 0 and self._mailbox.awaited)
+
+    def _give_back(self) -> None:
+        """An async handler that was cancelled before its first slice: after a reset it is as if it had not been taken."""
+        starting, self._starting = self._starting, None
+        if starting is None:
+            return
+        if self._served.void and not self._served.cut_by.startswith("on_start"):
+            self._mailbox.put_back(starting)
+        else:
+            starting.refuse(self._cut_short(None))
+
+    async def _start(self, on_start: Handler, nursery: trio.Nursery) -> None:
+        """Before the first call of this stay, alone."""
+        refusal = self._served.start_refusal
+        if refusal is not None:
+            for envelope in self._mailbox.empty():
+                envelope.refuse(refusal)
+            return
+        alone = Mailbox(self._limits, self._room)
+        beginning = Envelope(on_start, [], {}, 0)
+        alone.put(beginning)
+        settled, next_async, locked = self._turns.run(alone)
+        if locked:
+            await self._wait_for_lock()
+            return
+        self._on_start = None
+        if next_async is not None:
+            self._starting = beginning
+            nursery.start_soon(self._start_async, beginning)
+        elif settled:
+            self._started(beginning)
+        self._served.turned(nursery)
+
+    async def _start_async(self, beginning: Envelope) -> None:
+        try:
+            await self._run_async(beginning, alone=True)
+        finally:
+            self._started(beginning)
+
+    def _started(self, beginning: Envelope) -> None:
+        served = self._served
+        if beginning.error is None and not served.void:
+            served.started()
+        elif beginning.error is not None and (served.void or not isinstance(beginning.error, OutcomeUnknown)):
+            served.failed_to_start(beginning.error)
 
     async def _turn(self, nursery: trio.Nursery) -> None:
         settled, next_async, locked = self._turns.run(self._mailbox)
@@ -140,15 +225,24 @@ class Serving:
         if locked:
             await self._wait_for_lock()
 
-    async def _run_async(self, envelope: Envelope) -> None:
+    async def _run_async(self, envelope: Envelope, *, alone: bool = False) -> None:
+        if envelope.inner and envelope.abandoned:  # since it was taken: nobody outside has asked for it
+            self._starting = None
+            self._wakeup.set()
+            self._served.gate.hold((envelope,))
+            return
         call = self._begin_async(envelope)
+        errand: Errand | None = None
         try:
-            await self._slices.run(envelope, call)
+            errand = self._slices.errand(envelope)
+            await self._slices.run(errand, call, alone=alone)
+            if errand.cut or errand.scope.cancelled_caught:
+                envelope.error = self._cut_short(errand)
         except trio.Cancelled:
-            envelope.error = self._cut_short()
+            envelope.error = self._cut_short(errand)
             raise
         except BaseExceptionGroup as group:  # the same, and what its child tasks raised meanwhile: nobody else's matter
-            envelope.error = self._cut_short()
+            envelope.error = self._cut_short(errand)
             rest = group.split((trio.Cancelled, Exception))[1]
             if rest is not None:
                 raise rest from None
@@ -165,11 +259,22 @@ class Serving:
             return answer[0]
         return await envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs)
 
-    def _cut_short(self) -> OutcomeUnknown:
-        return self._served.gate.broken or OutcomeUnknown(
-            f"{self._room}: an async handler was cut short (the runtime stops, or a turn of the room was void); slices before "
-            "that are committed. "
-            "Read before you repeat the call.",
+    def _cut_short(self, errand: Errand | None) -> BaseException:
+        """What the caller of a handler is told that did not come to its end."""
+        served = self._served
+        if served.gate.broken is not None:
+            return served.gate.broken
+        if errand is not None and errand.verdict is not None:
+            return errand.verdict
+        why = served.cut_by or ("a turn of the room was void" if served.void else "the runtime stops, or its caller has left")
+        if served.void and (errand is None or not errand.left):
+            return RoomReset(
+                f"{self._room}: the room was reset while this call was under way ({why}). Nothing of it stays; repeat it.",
+                room=self._room,
+            )
+        return OutcomeUnknown(
+            f"{self._room}: an async handler was cut short ({why}); slices before that are committed. Read before you repeat the "
+            "call.",
             room=self._room,
         )
 

@@ -53,6 +53,7 @@ class Transaction:
         self.timeline = capture.timeline(connection)
         self.begun = False
         self.closed = False  # the room broke: nothing may touch the connection again (rule 21)
+        self.void = False  # a turn was rolled back under the actor, which is thrown away: nothing of it may run here any more
         self.foreign_commit = False  # another program committed; its commit counts as one of ours (rule 34)
         self.lost: apsw.Error | None = None  # a statement of the running call made SQLite roll the whole turn back
         self.damage: apsw.Error | None = None  # the file was found damaged: nothing more may run on it
@@ -83,6 +84,7 @@ class Transaction:
     def renew(self) -> None:
         """A turn was void: what it did to the schema is undone, and what is known of it is read again."""
         self.known = self._schemas.of(self.connection, self._local)
+        self.void = False
 
     def end(self) -> None:
         """Its connection is closed for good: cut its circle."""
@@ -114,6 +116,10 @@ class Transaction:
         if self.closed:
             raise StatementRefused(
                 f"{self.room}: a sync of its file failed, so nothing runs on it any more. Nothing was written.", room=self.room
+            )
+        if self.void:
+            raise StatementRefused(
+                f"{self.room}: the room was reset while this handler was under way. Nothing was written.", room=self.room
             )
         internal(self.connection, "BEGIN IMMEDIATE")
         self.begun = True

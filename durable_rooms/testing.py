@@ -6,19 +6,19 @@ threads run inline, so that trio's autojump clock never takes a running thread f
 
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from os import PathLike
 from random import Random
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import apsw
 import trio
 
 from actors import SQL, Actor, Disk, Doors, InlineThreads, Limits, Rows, SQLValue
-from actors.actor_class import actor_classes
+from actors.actor_class import ActorClass, actor_classes
 from actors.envelope import Envelope, seal
 from actors.guard import Guard
-from actors.handlers import Handler, Handlers
+from actors.handlers import Handler
 from actors.interior import make_internal_tables, migrate, name_room
 from actors.kv import KeyValue
 from actors.mailbox import Mailbox
@@ -68,7 +68,7 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
     """One room in memory: `room = bare(ChatRoom)`, then `room.post("ann", "hi")`, synchronously.
 
     Handlers run as in a runtime: all or nothing, by value, with the same refusals. `room.sql(…)` looks into the database from
-    outside. Async handlers need a runtime and are refused.
+    outside. `on_start` runs here and now. Async handlers need a runtime and are refused.
     """
     name = room_name(actor.__name__, id)
     (actor_class,) = actor_classes([actor]).values()
@@ -83,7 +83,7 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
     migrate(transaction, as_migrations(actor.migrations), now())
     instance = actor()
     instance._surroundings = _BareSurroundings(transaction, name, now, Random(seed))  # pyright: ignore[reportPrivateUsage]: as an activation does
-    return cast(A, _Bare(instance, transaction, actor_class.handlers, name, now))
+    return cast(A, _Bare(instance, transaction, actor_class, name, now))
 
 
 class _BareSurroundings:
@@ -97,23 +97,28 @@ class _BareSurroundings:
     def now(self) -> float:
         return self._now()
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
+    def exclusive(self, timeout: float | None) -> NoReturn:
         raise TypeError("bare() runs no async handlers; use durable_rooms.testing.open_test_runtime")
+
+    def room(self, actor: type[Any], id: str) -> NoReturn:
+        raise TypeError("bare() is one room alone, and calls no other; use durable_rooms.testing.open_test_runtime")
 
 
 class _Bare:
     """Stands in for the actor: handlers run as turns, everything else is the instance's own."""
 
     def __init__(
-        self, instance: Actor, transaction: Transaction, handlers: Handlers, name: RoomName, now: Callable[[], float]
+        self, instance: Actor, transaction: Transaction, actor_class: ActorClass, name: RoomName, now: Callable[[], float]
     ) -> None:
         self._instance = instance
         self._now = now
         self._transaction = transaction
-        self._handlers = {handler.name: handler for handler in handlers}
+        self._handlers = {handler.name: handler for handler in actor_class.handlers}
         self._name = name
         self._limits = Limits()
         self._turns = Turns(instance, transaction, self._limits, self, lambda: 0.0)
+        if actor_class.on_start is not None:
+            self._call(actor_class.on_start, (), {})
 
     def __getattr__(self, attribute: str) -> Any:
         handler = self._handlers.get(attribute)

@@ -48,7 +48,7 @@ class Crew(Protocol):
 
 
 class Crossing(Envelope):
-    __slots__ = ("actor", "crew", "desk", "name", "out", "scope", "source", "terms", "waiter")
+    __slots__ = ("actor", "crew", "desk", "name", "scope", "source", "terms", "waiter")
 
     actor: type[Actor]
     name: RoomName
@@ -57,7 +57,6 @@ class Crossing(Envelope):
     desk: Desk
     waiter: Any
     crew: Crew | None  # once it is under way
-    out: bool  # its outcome is known
     scope: trio.CancelScope | None  # of a read that has begun: nobody waits for one whose caller has left
 
     def to(self, actor: type[Actor], name: RoomName, terms: Terms, desk: Desk, waiter: Any) -> None:
@@ -69,7 +68,6 @@ class Crossing(Envelope):
         self.desk = desk
         self.waiter = waiter
         self.crew = None
-        self.out = False
         self.scope = None
 
     def begin(self, crew: Crew) -> None:
