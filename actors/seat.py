@@ -23,6 +23,7 @@ from actors.handlers import Handler
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.quarantine import is_damage
+from actors.room import closed
 from actors.room_file import Records, RoomFile
 from actors.storage import Storage
 from actors.wakeup import Wakeup
@@ -134,6 +135,9 @@ class Seat:
                         await self._stay()
                 finally:
                     self._house.leave_place(self)
+        except BaseException:  # the runtime has failed: calls that were given back meanwhile have nobody else
+            self.refuse_all(closed(self.name))
+            raise
         finally:
             self.occupied = False
             self._quiet.unpark_all()

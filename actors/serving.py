@@ -8,7 +8,7 @@ import trio
 from actors.actor import Actor
 from actors.envelope import Envelope
 from actors.errand import Errand, Task
-from actors.errors import OutcomeUnknown, RoomLocked, RoomReset, RoomsError
+from actors.errors import OutcomeUnknown, RoomLocked, RoomReset, RoomsError, StatementRefused
 from actors.exclusive import Exclusive
 from actors.follower import Position
 from actors.gate import Gate, Held
@@ -72,10 +72,11 @@ class Serving:
         self._room = transaction.room
         self._wakeup = Wakeup()
         self.exclusive = Exclusive(self, limits.exclusive_seconds_max)
-        self._slices = Slices(turns, transaction, self.exclusive, served.gate)
+        self._slices = Slices(turns, transaction, self.exclusive, served.gate, self._wakeup.set)
         self._on_start = on_start  # to be run before the first call
         self._starting: Envelope | None = None  # an async handler that is about to begin
         self._nursery: trio.Nursery | None = None
+        self._ended = False
         self._paused = False  # the last part of a checkpoint: no turn and no slice meanwhile
 
     # -- what the activation tells it -----------------------------------------------------------------------------------
@@ -89,6 +90,8 @@ class Serving:
     # -- what its handlers ask of it ------------------------------------------------------------------------------------
     def sender(self, what: str) -> tuple[Errand, Task]:
         """Raises StatementRefused outside of async handlers."""
+        if self._ended:
+            raise StatementRefused(f"{self._room}: {what} was used after its room had left memory. Nothing ran.", room=self._room)
         return self._slices.sender(what)
 
     @property
@@ -119,6 +122,7 @@ class Serving:
 
     def end(self) -> None:
         """Cut its circles (see Activation.end)."""
+        self._ended = True
         del self._served, self._actor, self._transaction, self._turns, self._slices, self.exclusive
 
     @property
@@ -162,17 +166,17 @@ class Serving:
 
     def _may_turn(self) -> bool:
         served = self._served
-        if served.void or self._starting is not None or self.exclusive.sections or self._paused:
+        if served.void or self._starting is not None or self.exclusive.sections or self._paused or self._slices.waiting:
             return False
         # A handler under way may wait for what another room's handler calls here: then the next stay would come too late.
         return not served.leaving or (self.handlers_under_way > 0 and self._mailbox.awaited)
 
     def _give_back(self) -> None:
-        """An async handler that was cancelled before its first slice: after a reset it is as if it had not been taken."""
+        """An async handler that had not begun when nothing ran here any more: it is as if it had not been taken."""
         starting, self._starting = self._starting, None
-        if starting is None:
+        if starting is None or starting.handler is self._on_start:
             return
-        if self._served.void and not self._served.cut_by.startswith("on_start"):
+        if self.over:
             self._mailbox.put_back(starting)
         else:
             starting.refuse(self._cut_short(None))
@@ -191,7 +195,6 @@ class Serving:
         if locked:
             await self._wait_for_lock()
             return
-        self._on_start = None
         if next_async is not None:
             self._starting = beginning
             nursery.start_soon(self._start_async, beginning)
@@ -200,17 +203,24 @@ class Serving:
         self._served.turned(nursery)
 
     async def _start_async(self, beginning: Envelope) -> None:
+        ended = False
         try:
             await self._run_async(beginning, alone=True)
+            ended = True
         finally:
-            self._started(beginning)
+            if ended or self._served.void:  # else the runtime stops
+                self._started(beginning)
 
     def _started(self, beginning: Envelope) -> None:
         served = self._served
-        if beginning.error is None and not served.void:
-            served.started()
-        elif beginning.error is not None and (served.void or not isinstance(beginning.error, OutcomeUnknown)):
+        if not served.sound:
+            return
+        if beginning.error is not None:
             served.failed_to_start(beginning.error)
+        elif not served.void:
+            self._on_start = None
+            served.started()
+            self._wakeup.set()
 
     async def _turn(self, nursery: trio.Nursery) -> None:
         settled, next_async, locked = self._turns.run(self._mailbox)
@@ -226,6 +236,8 @@ class Serving:
             await self._wait_for_lock()
 
     async def _run_async(self, envelope: Envelope, *, alone: bool = False) -> None:
+        if self.over:
+            return  # see _give_back
         if envelope.inner and envelope.abandoned:  # since it was taken: nobody outside has asked for it
             self._starting = None
             self._wakeup.set()

@@ -4,7 +4,8 @@ What runs between two suspensions is a *slice*: atomic, a turn of its own. Other
 An exception rolls back the slice in which it happened and leaves earlier ones. `exclusive` keeps others out across slices.
 """
 
-from collections.abc import Coroutine, Generator
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
 from typing import Any
 
@@ -24,12 +25,16 @@ from actors.turn import Turns
 class Slices:
     """The running async handlers of one activation."""
 
-    def __init__(self, turns: Turns, transaction: Transaction, exclusive: Exclusive, gate: Gate) -> None:
+    def __init__(
+        self, turns: Turns, transaction: Transaction, exclusive: Exclusive, gate: Gate, caught_up: Callable[[], None]
+    ) -> None:
         self._turns = turns
         self._transaction = transaction
         self._exclusive = exclusive
         self._gate = gate
-        self._parked = trio.lowlevel.ParkingLot()
+        self._caught_up = caught_up  # no slice waits any more
+        self._parked: deque[Task] = deque()  # slices that wait, in the order in which they were ready
+        self._called: Task | None = None  # of these, the one that was told to look again and has not yet
         self._paused = False
         self._current: Errand | None = None  # whose slice runs now
         self._leaving: list[Held] = []  # when that slice is durable
@@ -41,9 +46,18 @@ class Slices:
         if not paused:
             self.look_again()
 
+    @property
+    def waiting(self) -> bool:
+        """Slices wait to be admitted: they come before calls that have not begun."""
+        return bool(self._parked) or self._called is not None
+
     def look_again(self) -> None:
-        """Slices that have waited may run."""
-        self._parked.unpark_all()
+        """The slice that has waited longest may run, and the next one after it; all of them, if they are only to end."""
+        parked = self._parked
+        ended = self._transaction.void or self._transaction.closed
+        while parked and (ended or self._called is None):
+            self._called = parked.popleft()
+            trio.lowlevel.reschedule(self._called)
 
     @property
     def leaving(self) -> list[Held] | None:
@@ -103,9 +117,14 @@ class Slices:
         value: Any = None
         error: BaseException | None = None
         while True:
-            if self._must_wait(envelope, errand.task):
+            waited = self._must_wait(envelope, errand.task)
+            if waited:
                 yield from self._admission(envelope, errand.task).__await__()
             running, step, late_error = self._slice(errand, call, value, error)
+            if waited and not self.waiting:
+                self._caught_up()
+            elif self._parked and not (self._paused or self._exclusive.sections):
+                self.look_again()
             if not running:
                 return
             try:
@@ -205,9 +224,16 @@ class Slices:
 
     async def _admission(self, envelope: Envelope, task: Task) -> None:
         """Wait until this slice may run. Shielded: a deadline inside the handler must not let it in among others."""
+        came_before = False
         with trio.CancelScope(shield=True):
             while self._must_wait(envelope, task):
                 if self._paused or self._exclusive.keeps_out(task):
-                    await self._parked.park()
+                    if came_before:  # somebody has come in between: it stays the first
+                        self._parked.appendleft(task)
+                    else:
+                        self._parked.append(task)
+                    came_before = True
+                    await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+                    self._called = None
                 else:
                     await trio.sleep(LOCK_POLL_SECONDS)

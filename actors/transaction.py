@@ -21,6 +21,7 @@ from actors.schema import RoomSchema, refuse_names
 from actors.schemas import Schemas
 from actors.space import Fullness, Roomy
 from actors.sql import HANDLER, INTERNAL, SQL, Rows, SQLValue, internal
+from actors.threads import this_thread
 
 FRAME_BYTES = 4_096 + 24  # of a WAL: a page and its header
 _TRIM_STEP = 256  # entries; trimming costs 2 µs a turn plus 0.3 µs an entry, so it is done in steps
@@ -66,6 +67,7 @@ class Transaction:
         self._searched = searched  # what the class declares as `fulltext`
         self._trimmed = 0
         self._running = False
+        self.thread = this_thread()  # in which the running call began
         self._changes_before = 0
         self._wrote_unseen = False
         self._frames_written = False
@@ -240,13 +242,14 @@ class Transaction:
     # -- a call in it -----------------------------------------------------------------------------------------------
     def call_begins(self) -> None:
         self._running = True
+        self.thread = this_thread()
 
     def enter(self, query: str) -> None:
         """The running call touches SQL for the first time: open its savepoint (see sql.Scope)."""
-        if not self._running:
+        if not self._running or this_thread() != self.thread:
             raise StatementRefused(
-                f"{self.room}: self.sql was used while no handler of this room runs (from a child task, or after the "
-                "call ended). "
+                f"{self.room}: self.sql was used while no handler of this room runs here (from a child task or a thread, or "
+                "after the call ended). "
                 f"Nothing ran of: {query:.200}",
                 room=self.room,
             )

@@ -20,6 +20,7 @@ from benchmarks import (
     replica_apply,
     replication_cost,
     replication_lag,
+    room_calls,
     search,
     simulation,
     soak,
@@ -32,6 +33,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     for module in (
         ceilings,
         ping,
+        room_calls,
         doors,
         hot_room,
         many_rooms,
