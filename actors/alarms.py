@@ -129,7 +129,7 @@ class Alarms:
     transaction of what the method writes. While it runs, the alarm is not there (`get` gives None) unless it is set anew, and
     that stays. A method that raises is rolled back and tried again after 2, 4, 8 … seconds; after `alarm_retries_max` of them
     the alarm is dead: kept, with its reason, in `dead()`. The alarms of a room go off in the order of their times, those of one
-    time in the order of their names. Setting one costs 12 µs. They never leave the room.
+    time in the order of their names. Setting one costs 6 µs, reading one as much. They never leave the room.
     """
 
     __slots__ = ("_changed", "_draw", "_now", "_payload_bytes_max", "_room", "_table", "_why_none", "running")

@@ -104,7 +104,7 @@ class Duties:
         self.changed = True
 
     def look(self) -> None:
-        """Find out when the first is due, and tell. 4 µs for each duty whose table the room has."""
+        """Find out when the first is due, and tell. 8 µs for each duty whose table the room has."""
         # Where a sync failed nothing is read any more (rule 21), and the next opening finds what is due; where the connection is
         # lent, it is read as soon as that is over.
         if not self._home.sound or self._home.lent:

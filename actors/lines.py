@@ -12,6 +12,7 @@ from actors.names import RoomName
 from actors.outgoing import Pair, Tell
 
 AT_ONCE = 32  # tells of one pair that are sent before the next pair has its turn
+SENT_AT_ONCE = 256  # to all rooms, before others have the loop: 4 ms
 SHARE_OF_MAILBOX = 4  # tells may fill a quarter of a mailbox: the rest is for people
 
 Failed = Callable[[Pair, Tell, Exception, bool], None]
@@ -60,10 +61,14 @@ class Lines:
         line.pairs.append(pair)
         self._to_send[line] = None
 
-    def send(self) -> None:
-        """Send what there is place for."""
+    def send(self) -> bool:
+        """Send what there is place for; whether there is more that could be sent at once."""
+        sent = 0
         waiting, self._to_send = self._to_send, {}
         for line in waiting:
+            if sent >= SENT_AT_ONCE:
+                self._to_send[line] = None
+                continue
             if not line.count and self._lines_under_way >= self._lines_max:
                 self._to_send[line] = None  # until another room has been told
                 continue
@@ -76,7 +81,9 @@ class Lines:
                     line.pairs.append(pair)
             if line.count and not before:
                 self._lines_under_way += 1
+            sent += line.count - before
             self._drop_if_over(line)
+        return sent >= SENT_AT_ONCE and bool(self._to_send)
 
     def _has_place(self, line: Line) -> bool:
         return not line.count or (line.count < self._calls_max and line.bytes < self._bytes_max)

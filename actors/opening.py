@@ -5,7 +5,7 @@ One function for the worker thread; the loop sees the finished `Storage` or an e
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apsw
@@ -73,7 +73,7 @@ def open_room(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
             room=str(plan.name),
         )
     try:
-        return _open_existing(disk, plan, schemas) if exists else _give_birth(disk, plan, schemas)
+        return _open_there(disk, plan, schemas) if exists else _give_birth(disk, plan, schemas)
     except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError, UnicodeDecodeError) as error:  # every text of ours is UTF-8
         raise (Damaged(str(error)) if exists else _unborn(plan, error)) from error
     except MigrationFailed as error:
@@ -118,6 +118,22 @@ def _is_sound(disk: Disk, plan: RoomPlan) -> bool:
 
 
 # -- a room that is there ---------------------------------------------------------------------------------------------
+class _Ahead(Exception):
+    """The file has commits that its row does not know of, though the row says that it was closed in order."""
+
+
+def _open_there(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
+    """A file ahead of its row is re-homed, too: of a killed process the kernel may have failed to write what that committed
+    last, and called it clean. A sync then returns at once, with nothing on the disk (seed 919: a migration, killed)."""
+    try:
+        return _open_existing(disk, plan, schemas)
+    except _Ahead:
+        rehome_wal(disk, plan.path)
+        storage = _open_existing(disk, replace(plan, unclean=True), schemas)
+        storage.needs_round = True  # its row must say that it is in use before anything is shown
+        return storage
+
+
 def _open_existing(disk: Disk, plan: RoomPlan, schemas: Schemas) -> Storage:
     _check_head(disk, plan)
     had_wal = disk.exists(wal_of(plan.path))
@@ -184,7 +200,11 @@ def _check_writable(connection: apsw.Connection, plan: RoomPlan) -> None:
 
 
 def _compare_with_catalog(storage: Storage, plan: RoomPlan) -> bool:
-    """Rules 20 and 31; True if the file was rewound, so that a new epoch must be committed before the first reply."""
+    """Rules 20 and 31; True if the file was rewound, so that a new epoch must be committed before the first reply.
+
+    Raises:
+      _Ahead: an unacknowledged turn, or another program's, outlived its catalog row.
+    """
     if not storage.transaction.timeline:
         raise Damaged("it has no epoch")
     seen = Position(storage.epoch, storage.transaction.seq)
@@ -204,7 +224,7 @@ def _compare_with_catalog(storage: Storage, plan: RoomPlan) -> bool:
         storage.transaction.new_epoch = seen.epoch + 1  # joins the first write; no commit of its own
         storage.needs_round = plan.catalogued is None  # its row must be durable before anything is shown (rule 17)
     elif plan.catalogued != seen:
-        storage.needs_round = True  # an unacknowledged turn outlived its catalog row: a round before anything is shown
+        raise _Ahead
     return False
 
 

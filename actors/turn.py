@@ -201,7 +201,7 @@ class Turns:
         if isinstance(error, apsw.FullError):
             envelope.error = void_turn(error, self._room)
             envelope.error.__cause__ = error
-        if not (isinstance(error, RoomsError) and error.ran == "no"):
+        if not (isinstance(error, RoomsError) and error.ran == "no" and error.room == self._room):
             error.add_note(f"(raised in room {self._room} by {envelope.handler.name}; what the call wrote was rolled back)")
         try:
             if self._transaction.call_fails():

@@ -64,8 +64,6 @@ class Size:
     alarms_pending: int = 100_000
     alarms_due: int = 20_000
     alarmed_rooms: int = 2_000
-    alarm_lead_seconds: float = 5.0
-    """From setting the first of those to when they are due."""
     simulated_room: str  # the scenario
     simulated_seeds: int
     idle_seeds: int
@@ -129,7 +127,6 @@ QUICK = Size(
     new_rooms=600,
     alarms_due=5_000,
     alarmed_rooms=500,
-    alarm_lead_seconds=2.0,
     wake_rooms=4,
     soak_seconds=60.0,
     soak_warm_seconds=20.0,
@@ -178,7 +175,6 @@ TINY = Size(
     alarms_pending=50,
     alarms_due=40,
     alarmed_rooms=6,
-    alarm_lead_seconds=0.1,
     simulated_room="OneRoomBriefly",
     simulated_seeds=1,
     idle_seeds=1,

@@ -16,6 +16,7 @@ import msgpack
 import trio
 
 from actors.actor import Actor
+from actors.codec import no_extension
 from actors.errors import BadArguments, ReplicationLate, RoomsError
 from actors.names import RoomName
 from actors.runtime import Runtime
@@ -218,6 +219,6 @@ def _framed(message: list[Any]) -> bytes:
 
 def _message(content: bytes) -> Any:
     try:
-        return _unpack(content, timestamp=3, strict_map_key=False)
+        return _unpack(content, timestamp=3, strict_map_key=False, ext_hook=no_extension)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:  # a list as a key, a time beyond all years
         raise Garbled(f"this is not msgpack: {error}") from error

@@ -17,6 +17,7 @@ TARGETS = {
     "ping": 2,
     "doors": 5,
     "hot_room": 3,
+    "idempotency": 2,
     "many_rooms": 2,
     "tells": 2,
     "history": 1,

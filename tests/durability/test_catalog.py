@@ -166,6 +166,29 @@ async def test_rule_20_a_file_ahead_of_its_row_is_active_in_a_round_before_anyth
         assert callers["read"] == ["0", "foreign"]
 
 
+async def test_rule_20_a_file_ahead_of_its_row_is_rehomed_since_a_sync_may_find_nothing_to_write(
+    open_rooms, disk, make_disk, tmp_path
+):
+    """Killed between a commit and the catalog's row, and the kernel failed to write the WAL back before or after: its pages are
+    clean, a sync of them returns at once, and a power cut takes away what was shown."""
+    async with open_rooms() as runtime:
+        await room(runtime, "a").post("0")
+    async with open_rooms() as runtime:
+        await room(runtime, "a").post("1")
+        committed = disk.where("write", wal("a"))[-1]
+        row_written = next(place for place in disk.where("write", CATALOG_WAL) if place > committed)
+    world = killed(disk, tmp_path / "killed", row_written)
+    world.node(world.names[wal("a")]).sync_failed(row_written)
+    again = make_disk(tmp_path / "killed", None, world)
+    async with opened(tmp_path / "killed", again) as runtime:
+        assert not row(runtime).active
+        assert await recorded(again, "shown", room(runtime, "a").ids()) == ["0", "1"]
+        world.play(again.events)
+    write_image(image(world, Keep.NOTHING, Random(0)), tmp_path / "cut")
+    async with opened(tmp_path / "cut") as runtime:
+        assert await room(runtime, "a").ids() == ["0", "1"]
+
+
 async def test_rule_20_a_file_behind_its_row_begins_a_new_epoch_before_the_first_reply(open_rooms, disk, data, threads, tasks):
     async with open_rooms() as runtime:
         await room(runtime, "a").post("0")

@@ -167,6 +167,15 @@ async def test_many_keys_in_one_turn_new_ones_old_ones_and_repeats_among_them(au
         assert len(await room.bodies()) == 62
 
 
+async def test_long_keys_are_looked_for_within_their_bound(autojump_clock) -> None:
+    async with one_room(Keyed, limits=Limits(row_bytes_max=10_000)) as room:
+        for _ in range(2):
+            calls = [room.options(key=f"{number}" + "k" * 1_000) for number in range(100)]
+            found = await together(*[lambda c=call, n=number: c.post(f"{n}") for number, call in enumerate(calls)])
+            assert sorted(found) == list(range(1, 101))
+        assert len(await room.bodies()) == 100
+
+
 # -- another call ----------------------------------------------------------------------------------------------------------
 async def test_another_method_or_other_arguments_under_a_key_are_refused(autojump_clock) -> None:
     async with one_room(Keyed) as room:
