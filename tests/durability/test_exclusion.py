@@ -8,7 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits
-from actors import activation as activation_module
+from actors import serving as serving_module
 from actors.names import RoomName
 from durable_rooms import OutcomeUnknown
 from tests.durability.callers import Callers, activation, is_open, path_of, room, wal
@@ -135,7 +135,7 @@ async def test_a_room_that_breaks_while_a_turn_waits_for_another_programs_lock_o
                     outside.execute("ROLLBACK").fetchall()
                     activation(runtime, "a").break_(OSError("its disk"))
 
-            monkeypatch.setattr(activation_module, "trio", SimpleNamespace(**{**vars(trio), "sleep": break_meanwhile}))
+            monkeypatch.setattr(serving_module, "trio", SimpleNamespace(**{**vars(trio), "sleep": break_meanwhile}))
             assert await room(runtime, "a").post("1") == 2
 
 
