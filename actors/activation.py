@@ -6,35 +6,35 @@ void (SQLite rolled a turn back under its actor: it closes cleanly and the room 
 """
 
 import logging
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from random import Random
-from typing import Protocol
+from typing import Any
 
 import apsw
 import trio
 
 from actors.actor import Actor
-from actors.actor_class import ActorClass
-from actors.courier import Courier
+from actors.calling import Calling, Rooms
 from actors.doors import Doors
 from actors.duties import Duties
-from actors.errors import OutcomeUnknown
+from actors.errand import Section
+from actors.errors import OutcomeUnknown, RoomsError
+from actors.exclusive import Block
 from actors.firing import alarms_of
 from actors.follower import Position
-from actors.gate import Gate, GateCommit, Tally
+from actors.gate import Gate, GateCommit
+from actors.housing import Housing
 from actors.kv import KeyValue
 from actors.limits import Limits
-from actors.mailbox import Mailbox
-from actors.names import RoomName
-from actors.pace import Pace
 from actors.quarantine import is_damage
 from actors.replies import Replies
+from actors.room import Room
 from actors.serving import Serving
 from actors.sql import SQL
 from actors.storage import Storage
 from actors.syncer import Syncer
 from actors.telling import Telling
-from actors.tells import Address, Tells
+from actors.tells import Tells
 from actors.turn import Turns
 from actors.upkeep import Upkeep
 from actors.watchdog import Note
@@ -42,48 +42,19 @@ from actors.watchdog import Note
 logger = logging.getLogger("durable_rooms.actors")
 
 
-class Housing(Protocol):
-    """What an activation needs of the seat it sits in."""
-
-    name: RoomName
-    actor_class: ActorClass
-    mailbox: Mailbox
-    courier: Courier
-    address: Address
-    checkpoints: trio.Semaphore  # so many rooms are checkpointed at once
-    pace: Pace
-    offloads: trio.Semaphore  # so many offloaded calls run at once
-    lock: trio.Lock  # checkpoint, close, re-home and read lane exclude each other (rule 14)
-
-    @property
-    def admission(self) -> Tally: ...
-    def wrote(self, position: Position, entries: int) -> None:
-        """The first write of this activation must be in the catalog before its reply; followers want to know of each."""
-        ...
-
-    def put_off(self) -> None:
-        """It could not do what was due, by no fault of its own."""
-        ...
-
-    def alarm_ended(self, *, dead: bool) -> None:
-        """One went off, or was given up."""
-        ...
-
-    def due(self, at: float | None) -> None:
-        """When the room next has something to do by itself; the catalog says so before the reply to the turn that made it so."""
-        ...
-
-    def birth_durable(self) -> None: ...
-    def broke(self, error: BaseException) -> None: ...
-    def used(self) -> None: ...
-    def rested(self) -> None: ...
-
-
 class Activation:
     """One room in memory. Also the syncer's target, the turns' ledger and the actor's surroundings."""
 
     def __init__(
-        self, actor: Actor, storage: Storage, housing: Housing, doors: Doors, limits: Limits, syncer: Syncer, note: Note
+        self,
+        actor: Actor,
+        storage: Storage,
+        housing: Housing,
+        doors: Doors,
+        limits: Limits,
+        syncer: Syncer,
+        note: Note,
+        rooms: Rooms,
     ) -> None:
         self.gate = Gate(housing.admission)
         self.storage = storage
@@ -93,7 +64,9 @@ class Activation:
         self.broken = False
         self.void = False
         self.damage: str | None = None  # what was found wrong with the file: it goes to quarantine as it is
-        self.cut_by = ""  # why it was cut from outside
+        self.cut_by = ""  # why handlers under way are cut short
+        self.refusal: RoomsError | None = None  # of calls that were about to begin then
+        self.unfit: RoomsError | None = None  # why its on_start could not take the room into use
         self.pins = 0  # followers that are reading
         self._housing = housing
         self._doors = doors
@@ -118,7 +91,10 @@ class Activation:
         actor._surroundings = self  # pyright: ignore[reportPrivateUsage] - the one hand that puts an actor into its room
         self.alarms = alarms_of(self.duties, storage.transaction, housing.actor_class, doors, limits)
         turns = Turns(actor, storage.transaction, limits, self, doors.stopwatch, note)
-        self._serving = Serving(self, actor, housing.mailbox, storage.transaction, turns, limits, doors, housing.pace)
+        self._serving = Serving(
+            self, actor, housing.mailbox, storage.transaction, turns, limits, doors, housing.pace, housing.on_start
+        )
+        self._calling = Calling(self._serving, rooms, self.gate, storage.transaction)
 
     # -- the actor's surroundings -------------------------------------------------------------------------------------
     @property
@@ -129,8 +105,11 @@ class Activation:
     def random(self) -> Random:
         return self._doors.random
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
-        return self._serving.exclusive()
+    def exclusive(self, timeout: float | None) -> Block:
+        return self._serving.exclusive.block(timeout)
+
+    def room(self, actor: type[Any], id: str) -> Room[Any]:
+        return self._calling.room(actor, id)
 
     # -- what others tell it --------------------------------------------------------------------------------------------
     def wake(self) -> None:
@@ -141,6 +120,33 @@ class Activation:
 
     async def round_returned(self) -> None:
         await self._syncer.returned(self)
+
+    @property
+    def sections(self) -> Sequence[Section]:
+        """The exclusive blocks that are held now."""
+        return self._serving.exclusive.sections
+
+    @property
+    def start_refusal(self) -> RoomsError | None:
+        return self._housing.start_refusal
+
+    def started(self) -> None:
+        self._housing.started()
+
+    def failed_to_start(self, error: RoomsError) -> None:
+        """Its on_start raised: this activation serves nobody."""
+        self.unfit = error
+        self.turn_void()
+
+    def reset(self, why: str) -> None:
+        """Throw the memory of this activation away; the slice that runs now, if one does, is undone, and those before it stay."""
+        if self.broken or self.void:
+            return
+        self.cut_by = why
+        logger.warning("%s: the room was reset: %s", self._room, why)
+        if self._serving.sending is not None:
+            self.storage.transaction.rollback()
+        self.turn_void()
 
     @property
     def sound(self) -> bool:
@@ -157,10 +163,10 @@ class Activation:
         self.hurried = hurried
         self.wake()
 
-    def cut(self, why: str) -> None:
+    def cut(self, why: str, refusal: RoomsError | None) -> None:
         """Leave without waiting for calls under way: async handlers are cut short, and none begins. What was committed becomes
-        durable, and its callers are told, as ever."""
-        self.cut_by = why
+        durable, and its callers are told, as ever. `refusal`: for calls that were about to begin; None: they wait."""
+        self.cut_by, self.refusal = why, refusal
         self.leaving = True
         self.turn_void()
 
@@ -279,7 +285,7 @@ class Activation:
         self.turn_void()
 
     def turn_void(self) -> None:
-        self.void = True
+        self.void = self.storage.transaction.void = True
         self.cancel_handlers()  # one may wait for a call, and no call runs here any more
         self.wake()
 
@@ -367,5 +373,5 @@ class Activation:
         del self._actor._surroundings  # pyright: ignore[reportPrivateUsage] - the hand that put it in
         self._serving.end()
         self.duties.cut()
-        del self._actor, self._serving, self.upkeep, self.telling, self.alarms
+        del self._actor, self._serving, self._calling, self.upkeep, self.telling, self.alarms
         self.storage.transaction.end()

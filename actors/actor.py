@@ -1,6 +1,6 @@
 """The class a user writes: one room, one thread of control, one SQLite file."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from inspect import getattr_static
 from random import Random
@@ -11,6 +11,7 @@ from actors.alarms import Alarms
 from actors.errors import StatementRefused
 from actors.kv import KeyValue
 from actors.migration import Migration
+from actors.room import Room
 from actors.sql import SQL
 from actors.tells import DeadTells, Tells
 
@@ -36,7 +37,8 @@ class Surroundings(Protocol):
     @property
     def alarms(self) -> Alarms: ...
     def now(self) -> float: ...
-    def exclusive(self) -> AbstractAsyncContextManager[None]: ...
+    def exclusive(self, timeout: float | None) -> AbstractAsyncContextManager[None]: ...
+    def room(self, actor: type[Any], id: str) -> Room[Any]: ...
 
 
 class Actor:
@@ -62,7 +64,7 @@ class Actor:
         super().__init_subclass__(**kwargs)
         ours = cls.__mro__[: cls.__mro__.index(Actor)]  # mixins, too: what comes before Actor replaces what Actor provides
         own = {name for base in ours for name in vars(base) if not name.startswith("__")}
-        taken = own & (_ACTOR_NAMES - {"migrations", "local_tables", "fulltext"})
+        taken = own & (_ACTOR_NAMES - _FOR_USERS)
         if taken:
             raise TypeError(f"{cls.__name__} redefines {', '.join(sorted(taken))}, which Actor provides; choose another name")
         reserved = {name for name in own & STUB_NAMES if callable(getattr_static(cls, name))}
@@ -132,9 +134,35 @@ class Actor:
         """Tells of this room that were given up: iterate over them, tell one `again(number)`, or `forget(number)` it."""
         return self._here().tells.dead
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
-        """`async with self.exclusive():` in an async handler: nobody else runs in this room until the block ends."""
-        return self._here().exclusive()
+    def on_start(self) -> Coroutine[Any, Any, None] | None:
+        """Override it (`def` or `async def`) to prepare what the room keeps in memory. It runs once for each stay in memory,
+        before the first call, alone; reads do not wait for it. If it raises, what it wrote is rolled back and the calls that
+        wait are refused with StartFailed."""
+
+    def exclusive(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[None]:
+        """`async with self.exclusive():` in an async handler: nobody else runs in this room until the block ends.
+
+        A block that raises resets the room: its memory is thrown away, other async handlers under way are cut short (RoomReset,
+        or OutcomeUnknown where slices of them are committed), calls that wait are served by the next activation. So does one
+        that is held longer than `timeout` seconds (not over `exclusive_seconds_max`, which is the default). One that is
+        cancelled just ends.
+
+        Raises:
+          CallCycle: the room that holds it waits for this handler. CallFailed: more than 64 blocks, one in another.
+        """
+        return self._here().exclusive(timeout)
+
+    def room(self, actor: type[A], id: str) -> Room[A]:
+        """Another room, to be called from an async handler: `await self.room(Directory, "all").joined(self.id)`.
+
+        A call leaves when all that this room has committed, the slice before it included, is durable. It raises what the call
+        raises; see `Room.call`. If this handler is cancelled, a call that has not begun never runs, and an async handler that
+        answers it is cancelled, too. Other calls run here meanwhile (see `exclusive`).
+
+        Raises:
+          StatementRefused: not in an async handler. Its calls also raise CallCycle: the rooms wait for each other.
+        """
+        return self._here().room(actor, id)
 
     def _here(self) -> Surroundings:
         try:
@@ -146,6 +174,7 @@ class Actor:
             ) from None
 
 
+_FOR_USERS = frozenset({"migrations", "local_tables", "fulltext", "on_start"})  # to be redefined
 _ACTOR_NAMES = frozenset(name for name in vars(Actor) if not name.startswith("__"))
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -19,6 +19,7 @@ class ActorClass:
         self.actor = actor
         self.handlers = handlers
         self.migrations = migrations
+        self.on_start = None if actor.on_start is Actor.on_start else Handler("on_start", actor.on_start)
         self.fulltext = declared(actor.__name__, actor.fulltext)
         self.has_on_alarm = hasattr(actor, ON_ALARM)
         self.on_alarm = _on_alarm(actor)

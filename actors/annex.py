@@ -11,6 +11,7 @@ import apsw
 from actors.errors import StorageFull
 from actors.space import Fullness
 from actors.sql import SQLValue
+from actors.threads import this_thread
 
 KV = "_kv"
 TELLS = "_tells"
@@ -53,6 +54,7 @@ class Call(Protocol):
     connection: apsw.Connection
     room: str
     entered: bool
+    thread: int
     space: Fullness
 
     @property
@@ -83,7 +85,7 @@ class Annex:
     def read(self, query: str, *values: SQLValue) -> list[tuple[Any, ...]]:
         """Rows of it; none where the room has no such table. Raises as `self.sql`."""
         call = self._call
-        if not call.entered:
+        if not call.entered or this_thread() != call.thread:
             call.enter(query)
         return call.own(query, values) if self.exists else []
 
@@ -95,7 +97,7 @@ class Annex:
           As `self.sql` otherwise.
         """
         call = self._call
-        if not call.entered:
+        if not call.entered or this_thread() != call.thread:
             call.enter(query)
         if call.space.full:
             raise StorageFull(

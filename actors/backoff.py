@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.errors import ActorFailed, MigrationEdited, MigrationFailed, RoomsError, RoomUnfit, SchemaTooNew
+from actors.errors import ActorFailed, MigrationEdited, MigrationFailed, RoomsError, RoomUnfit, SchemaTooNew, StartFailed
 from actors.names import RoomName
 
 BACKOFF_SECONDS_FIRST = 1.0
 BACKOFF_SECONDS_MAX = 60.0  # a room is served again at most a minute after its data were mended; code needs a new start anyway
 ROOMS_REMEMBERED_MAX = 10_000  # 500 bytes each; one that is forgotten is only tried earlier
 
-LASTING = (MigrationFailed, MigrationEdited, SchemaTooNew, ActorFailed)
+LASTING = (MigrationFailed, MigrationEdited, SchemaTooNew, ActorFailed, StartFailed)
 
 
 def doubled(first: float, most: float, times: int) -> float:

@@ -53,6 +53,9 @@ class Envelope:
         "value",
     )
 
+    inner = False
+    """Made by the handler of a room (see errand.InnerCall)."""
+
     def __init__(self, handler: Handler, args: list[Any], kwargs: dict[str, Any], size: int) -> None:
         self.handler = handler
         self.args = args
@@ -72,32 +75,32 @@ class Envelope:
         self.position = NOWHERE  # of the room, as it saw or made it
         self._task: trio.lowlevel.Task | None = None
 
-    def of_this_task(self) -> None:
-        """The task that runs now is the caller. Raises RuntimeError outside trio."""
-        self._task = trio.lowlevel.current_task()
-
     async def settled(self) -> None:
         """Wait until the outcome is released; raises what the call raised. Cancellable."""
-        await trio.lowlevel.wait_task_rescheduled(self._let_go)
+        if self.out:  # made before another one through the same room object, and sent along with that
+            await trio.lowlevel.checkpoint()
+        else:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._let_go)
         if self.error is not None:
             raise self.error
 
     async def settled_before(self, deadline: float) -> bool:
         """Wait for the outcome, at most until then (trio time); whether it is out. One that has not begun by then never runs.
 
-        Cancelled, it lets go of the call; but a caller whose time is up may wait again for one that has begun.
+        A caller whose time is up may wait again for one that has begun; whoever is cancelled must still let go of it (`abandon`).
         """
         if self.out:
             return True
         self._task = trio.lowlevel.current_task()
-        with trio.CancelScope(deadline=deadline) as scope:
-            try:
-                await trio.lowlevel.wait_task_rescheduled(self._step_back)
-            except trio.Cancelled:
-                if not self.begun or not scope.cancel_called:
-                    self.abandoned = True
-                raise
+        with trio.CancelScope(deadline=deadline):
+            await trio.lowlevel.wait_task_rescheduled(self._step_back)
         return self.out
+
+    def abandon(self) -> None:
+        """Its caller has gone."""
+        self._task = None
+        self.abandoned = True
 
     def release(self) -> None:
         """Let the noted outcome out to the caller, if it still waits."""
@@ -114,11 +117,13 @@ class Envelope:
         self.release()
 
     def _let_go(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self.abandoned = True
-        return self._step_back(_raise_cancel)
+        self.abandon()
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _step_back(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None
+        if not self.begun:
+            self.abandon()
         return trio.lowlevel.Abort.SUCCEEDED
 
 

@@ -9,6 +9,7 @@ RoomsError                         ran, retryable, overloaded, room, method
 │   ├── BadArguments               wrong arguments, or a value that msgpack cannot carry
 │   ├── TooLarge                   over a named limit (as a result: rolled back)
 │   ├── Overloaded                 a lane of the room, or the runtime, has as many calls or reads as may wait there
+│   ├── CallCycle                  the rooms wait for each other, so this call could never be answered
 │   ├── RoomLocked                 another program holds the room's file
 │   ├── RoomAborted                the room was aborted or loaded before the call began
 │   ├── RoomDeleted                the room was deleted before the call began
@@ -19,11 +20,13 @@ RoomsError                         ran, retryable, overloaded, room, method
 │   │   ├── MigrationEdited        a step was changed after it ran
 │   │   ├── SchemaTooNew           the file was written by a newer version of the class
 │   │   ├── ActorFailed            the class's constructor raised
+│   │   ├── StartFailed            its on_start raised
 │   │   └── RoomQuarantined        its file is damaged and was moved to quarantine
 │   ├── RuntimeClosed              the runtime is stopping or has stopped
 │   └── WrongDoor                  called from another kind of code (trio, asyncio, plain) than the door was made for
 ├── CallFailed                     it ran and was rolled back
 │   ├── StorageFull                the disk has no space (ran = "no": the whole turn is void)
+│   ├── RoomReset                  the room's memory was thrown away while the call was under way
 │   ├── TurnVoid                   SQLite rolled back the whole turn (ran = "no" for the neighbours)
 │   ├── DeadlineExceeded           the call passed its timeout, or a statement of it `statement_seconds_max` (ran = "unknown" for
 │   │                              an async handler whose earlier slices are committed)
@@ -107,6 +110,14 @@ class Overloaded(CallRefused):
     overloaded = True
 
 
+class CallCycle(CallRefused):
+    """Rooms wait for each other, so that this call could never be answered; or they call each other more than `call_depth_max`
+    deep. The message prints the calls. `retryable` where two chains of calls met, one of which ends now.
+
+    It reaches the caller of a handler that lets it pass with the `ran` of that handler's call.
+    """
+
+
 class RoomLocked(CallRefused):
     """Another program held the room's write lock for longer than `lock_seconds_max`."""
 
@@ -153,6 +164,12 @@ class ActorFailed(RoomUnfit):
     """The actor class could not be instantiated for this room: its constructor raised."""
 
 
+class StartFailed(RoomUnfit):
+    """The room's `on_start` raised; what it wrote was rolled back. It runs again with a later call, ever less often."""
+
+    retryable = True
+
+
 class RoomQuarantined(RoomUnfit):
     """The room's file is damaged; it was moved to `quarantine/` as it is, and waits for `durable-rooms recover`."""
 
@@ -182,6 +199,13 @@ class TurnVoid(CallFailed):
     """SQLite rolled back the turn that this call shared with others; none of it was written."""
 
     ran: Ran = "no"
+    retryable = True
+
+
+class RoomReset(CallFailed):
+    """The room was reset while this call was under way, and nothing of the call stays: another call's exclusive block had raised
+    or was held too long, SQLite had rolled a turn back, or the room was aborted, loaded or deleted (then not `retryable`)."""
+
     retryable = True
 
 

@@ -108,10 +108,10 @@ class Lifecycle:
         return await self._ordered(seat, Order(_nothing))
 
     async def abort(self, room: Room[Any], reason: str = "") -> bool:
-        """Throw away a room's memory, without waiting for its async handlers: they are cut short (OutcomeUnknown; what their
-        slices committed stays), calls that had not begun are refused (RoomAborted, to be called again). Calls that have
-        committed get their replies when they are durable, as ever. The next call begins with a fresh actor. False: the room
-        was not in memory.
+        """Throw away a room's memory, without waiting for its async handlers: they are cut short (RoomReset; OutcomeUnknown where
+        slices of them are committed, which stay), calls that had not begun are refused (RoomAborted, to be called again). Calls
+        that have committed get their replies when they are durable, as ever. The next call begins with a fresh actor. False: the
+        room was not in memory.
 
         Raises as `evict`.
         """

@@ -17,6 +17,7 @@ STATEMENT_BYTES_MAX = 100_000  # UTF-8, of one statement's text: parsing takes 1
 # that was cancelled cleans up, a commit becomes durable. Syncs take 0.2 to 20 ms; a person does not notice a tenth of a second.
 TIMEOUT_GRACE_SECONDS = 0.1
 LIKE_PATTERN_BYTES_MAX = 250  # one LIKE is one step of SQLite, which no deadline interrupts: at worst 0.25 s a MiB of text
+EXCLUSIVE_DEPTH_MAX = 64  # exclusive blocks of one handler, one in another: deeper is a recursion that does not end
 
 READ_ROWS_MAX = 100_000  # fetched by one statement of a read: beyond this it fills memory for an answer that nobody looks through
 READ_BYTES_MAX = 64 * MIB  # the same in bytes of text and blobs, from the 65th row on: four times the largest result of a call
@@ -100,6 +101,14 @@ class Limits:
 
     tells_dead_max: int = 1_000
     """Dead letters that one room keeps. With more, nothing is dropped: tells to the same receiver wait until there is place."""
+
+    exclusive_seconds_max: float = 30.0
+    """How long `self.exclusive()` may keep others out; then the room is reset. Its mailbox fills meanwhile, and whoever waits
+    so long has gone."""
+
+    call_depth_max: int = 64
+    """How deep rooms may call each other, one inside another. Each level is a room that waits in memory; a chain of so many is
+    one that goes round."""
 
     lock_seconds_max: float = 2.0
     """How long a turn waits for another program's write lock on the room's file before its calls are refused with RoomLocked."""

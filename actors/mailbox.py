@@ -47,6 +47,11 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._commands.calls) + len(self._control.calls)
 
+    @property
+    def awaited(self) -> bool:
+        """A handler of some room waits for a call that waits here. Looks at each: for rare occasions."""
+        return any(envelope.inner and not envelope.abandoned for envelope in chain(self._control.calls, self._commands.calls))
+
     def put(self, envelope: Envelope) -> None:
         """Raises Overloaded, at once."""
         lane, limits, admission = self._control if envelope.control else self._commands, self._limits, self._admission

@@ -35,6 +35,7 @@ class Served(Protocol):
 
     gate: Gate
     void: bool
+    refusal: RoomsError | None
     slots: trio.Semaphore  # so many offloaded calls run at once
 
     @property
@@ -80,9 +81,8 @@ class Offload:
         slots, held, waits = self._served.slots, False, True
         try:
             with trio.CancelScope(deadline=envelope.deadline) as in_time:
-                await slots.acquire()
-                held = True
                 if await self._begin(envelope):
+                    held = True
                     lent(True)
                     loan = self._lend(envelope)
             waits = False
@@ -101,13 +101,26 @@ class Offload:
 
     # -- before -----------------------------------------------------------------------------------------------------------
     async def _begin(self, envelope: Envelope) -> bool:
-        """Begin its transaction when nobody else uses the connection; False if it was refused, or its caller has left."""
-        until = math.inf
+        """Take a slot and begin its transaction, when nobody else uses the connection; False, without a slot, if it was refused,
+        or its caller has left.
+
+        It waits for its room without a slot: whoever keeps others out there may wait for another room's offloaded call.
+        """
+        slots, until = self._served.slots, math.inf
         while not envelope.abandoned:
             await self._slices.until_free()
-            await trio.lowlevel.checkpoint_if_cancelled()  # nothing begins on a room that broke
-            if self._turns.try_begin():
+            await slots.acquire()
+            begun = False
+            try:
+                await trio.lowlevel.checkpoint_if_cancelled()  # nothing begins on a room that broke
+                begun = self._slices.free and not envelope.abandoned and self._turns.try_begin()
+            finally:
+                if not begun:
+                    slots.release()
+            if begun:
                 return True
+            if not self._slices.free:
+                continue
             now = trio.current_time()
             until = min(until, now + self._limits.lock_seconds_max)
             if now >= until:
@@ -219,7 +232,9 @@ class Offload:
     # -- what its caller is told ------------------------------------------------------------------------------------------
     def _give_back(self, envelope: Envelope) -> None:
         """It has not begun: it waits for the next activation, or is refused by the stop."""
-        if self._served.void or not self._served.sound:
+        if self._served.refusal is not None:
+            envelope.refuse(self._served.refusal)
+        elif self._served.void or not self._served.sound:
             self._mailbox.put_back(envelope)
         else:
             envelope.refuse(RuntimeClosed(f"{self._room}: the runtime is stopping or has stopped. Nothing ran.", room=self._room))

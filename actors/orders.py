@@ -23,7 +23,7 @@ class Stay(Protocol):
     """What an order needs of an activation."""
 
     def leave(self, *, hurried: bool = False) -> None: ...
-    def cut(self, why: str) -> None: ...
+    def cut(self, why: str, refusal: RoomsError | None) -> None: ...
 
 
 class Order(Generic[T]):
@@ -40,7 +40,7 @@ class Order(Generic[T]):
     def stop(self, stay: Stay) -> None:
         """Let the room leave memory."""
         if self._cut:
-            stay.cut(self._cut)
+            stay.cut(self._cut, self.refusal)
         else:
             stay.leave()
 

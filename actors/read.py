@@ -5,13 +5,11 @@ What makes that possible: it sees nothing but its arguments, the room's id, the 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from inspect import iscoroutinefunction, isfunction
 from random import Random
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
 
-from actors.actor import Actor
 from actors.alarms import Alarms
 from actors.codec import by_value
 from actors.envelope import cannot_cross, result_too_large
@@ -93,7 +91,10 @@ class Surroundings:
     def alarms(self) -> Alarms:
         raise StatementRefused("a @read may not use self.alarms: a replica has none, because they never leave the room")
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
+    def room(self, actor: type[Any], id: str) -> NoReturn:
+        raise StatementRefused("a @read may not call other rooms (self.room): it is pure SQL, and never waits; use a command")
+
+    def exclusive(self, timeout: float | None) -> NoReturn:
         raise StatementRefused("a @read may not use self.exclusive(): it runs alone, and never waits")
 
 
@@ -101,7 +102,7 @@ class Surroundings:
 class ReadCall:
     """One call of a @read method, to be run on any connection that shows the room's tables; also twice, or in a thread."""
 
-    actor: type[Actor]
+    actor: type[Any]
     name: RoomName
     handler: Handler
     args: Sequence[Any]

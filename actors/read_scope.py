@@ -15,6 +15,7 @@ from actors.limits import Limits
 from actors.purity import READ, ReadGuard
 from actors.space import Fullness, Roomy
 from actors.sql import READING, SQL, Manner, Rows, Scope
+from actors.threads import this_thread
 
 _known: set[str] = set()  # texts that were checked, of the reads of all rooms: each would be looked through anew in each room
 _ROOMY = Roomy()  # a read fills nothing
@@ -46,7 +47,7 @@ class Alone:
 class ReadScope:
     """What the SQL of one read stands on (see sql.Scope)."""
 
-    __slots__ = ("_guard", "_indexes", "_statements", "connection", "entered", "room", "space")
+    __slots__ = ("_guard", "_indexes", "_statements", "connection", "entered", "room", "space", "thread")
 
     manner: Manner = READ
     prepare_flags: int = READING
@@ -56,6 +57,7 @@ class ReadScope:
         self.room = statements.room
         self.space: Fullness = _ROOMY
         self.entered = True
+        self.thread = this_thread()
         self._statements = statements
         self._guard = guard
         self._indexes = indexes

@@ -2,6 +2,8 @@
 
 Places are handed over in the order of waiting. Where more rooms are in use than there are places, they take turns of a quarter
 of a second: when each went as soon as it had a moment's rest, 160 rooms in use through 38 places posted 550 times a second.
+
+A room that another room's handler calls comes in beyond the places where nobody can go: those who are in may all wait for it.
 """
 
 from collections import OrderedDict
@@ -37,6 +39,10 @@ class Resident(Protocol):
 
     @property
     def activation(self) -> Stay | None: ...
+    @property
+    def awaited(self) -> bool:
+        """The handler of a room waits for it. Asked only of those that wait for a place."""
+        ...
 
 
 S = TypeVar("S", bound=Resident)
@@ -48,6 +54,8 @@ class Residents(Generic[S]):
         self._used_at: OrderedDict[S, float] = OrderedDict()  # least recently used first
         self._since: dict[S, float] = {}  # longest stay first
         self._waiting: dict[S, float] = {}  # for a place, longest first
+        self._beyond = 0  # places more than there are
+        self._urged: dict[S, trio.CancelScope] = {}  # ends a wait for a place
         self._asked: set[S] = set()  # to go, and not gone yet
         self._wanted = Wakeup()
         self._left = trio.lowlevel.ParkingLot()
@@ -69,15 +77,22 @@ class Residents(Generic[S]):
             try:
                 self._make_room()
                 self._wanted.set()
-                await self._free.acquire()
+                with trio.CancelScope() as scope:
+                    self._urged[resident] = scope
+                    await self._free.acquire()
+                if scope.cancelled_caught:
+                    self._beyond += 1
             finally:
-                del self._waiting[resident]
+                del self._waiting[resident], self._urged[resident]
         self._used_at[resident] = self._since[resident] = trio.current_time()
 
     def leave(self, resident: S) -> None:
         del self._used_at[resident], self._since[resident]
         self._asked.discard(resident)
-        self._free.release()
+        if self._beyond:
+            self._beyond -= 1
+        else:
+            self._free.release()
         self._left.unpark_all()
 
     def used(self, resident: S) -> None:
@@ -86,7 +101,7 @@ class Residents(Generic[S]):
 
     def rested(self) -> None:
         """A room has become idle."""
-        if self._waiting:
+        if self._waiting or self._beyond:
             self._make_room()
 
     def shed(self) -> None:
@@ -104,19 +119,31 @@ class Residents(Generic[S]):
         """Look again while rooms wait; runs until cancelled."""
         while True:
             await self._wanted.wait()
-            while self._waiting:
+            while self._waiting or self._beyond:
                 await trio.sleep(_LOOK_SECONDS)
                 self._make_room()
+                self._let_in_beyond()
 
     def _make_room(self) -> None:
-        """Ask as many rooms to go as wait."""
+        """Ask as many rooms to go as wait, or are in beyond the places."""
         now = trio.current_time()
-        while len(self._asked) < len(self._waiting):
+        while len(self._asked) < len(self._waiting) + self._beyond:
             resident = self._next_idle(now) or self._next_in_use(now)
             if resident is None or resident.activation is None:
                 return
             self._asked.add(resident)
             resident.activation.leave(hurried=True)
+
+    def _let_in_beyond(self) -> None:
+        """Where nobody has been asked to go, whoever is awaited by a room would wait for ever."""
+        if self._asked:
+            return
+        before = trio.current_time() - _PATIENCE_SECONDS
+        for resident, since in self._waiting.items():
+            if since > before:
+                return
+            if resident.awaited:
+                self._urged[resident].cancel()
 
     def _next_idle(self, now: float) -> S | None:
         for resident, used_at in self._used_at.items():
@@ -127,7 +154,7 @@ class Residents(Generic[S]):
         return None
 
     def _next_in_use(self, now: float) -> S | None:
-        if next(iter(self._waiting.values())) > now - _PATIENCE_SECONDS:
+        if not self._waiting or next(iter(self._waiting.values())) > now - _PATIENCE_SECONDS:
             return None
         for resident, since in self._since.items():
             if since > now - _STAY_SECONDS_MIN:

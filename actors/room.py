@@ -1,16 +1,17 @@
 """The caller's end of one room: a stub that turns a method call into an envelope and waits for its reply."""
 
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from types import EllipsisType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from weakref import ref
 
 import trio
 
 from actors import keyed, timeouts
-from actors.actor import Actor
 from actors.admission import Admission
 from actors.envelope import Envelope, seal
 from actors.errors import RoomsError, RuntimeClosed
@@ -21,7 +22,7 @@ from actors.limits import Limits
 from actors.names import RoomName
 from actors.read import IN_ROOM, Answer, Freshness, ReadCall, checked
 
-A = TypeVar("A", bound=Actor)
+A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -84,17 +85,27 @@ class Office(Protocol):
 
     @property
     def limits(self) -> Limits: ...
+    @property
+    def kind(self) -> type[Envelope]:
+        """Of the calls that it takes."""
+        ...
+
     def submit(self, name: RoomName, envelope: Envelope) -> None: ...
     async def read(self, call: ReadCall, terms: Terms) -> Answer[Any]: ...
-    def read_call(self, actor: type[Actor], name: RoomName, envelope: Envelope) -> ReadCall: ...
+    def read_call(self, actor: type[Any], name: RoomName, envelope: Envelope) -> ReadCall: ...
     def bookmark(self, name: RoomName, position: Position, witness: Witness | None) -> str: ...
 
 
 class Room(Generic[A]):
     """Your end of one room; costs nothing, may be made per request. `await room.post("ann", "hi")`, or, for a type checker,
-    `await room.call(ChatRoom.post, "ann", "hi")`."""
+    `await room.call(ChatRoom.post, "ann", "hi")`.
 
-    __slots__ = ("_handlers", "_name", "_office", "_terms", "actor", "id")
+    Commands that are called through one room object arrive in the order in which they were called, also those that were only
+    handed to a nursery: `nursery.start_soon(room.post, "ann", "hi")`. A call that is never awaited may still be sent, with a
+    later one; one that was dropped is not.
+    """
+
+    __slots__ = ("_handlers", "_made", "_name", "_office", "_terms", "actor", "id")
 
     def __init__(self, actor: type[A], name: RoomName, handlers: Handlers, office: Office, terms: Terms = DEFAULT_TERMS) -> None:
         self.id = name.id
@@ -103,6 +114,7 @@ class Room(Generic[A]):
         self._handlers = handlers
         self._office = office
         self._terms = terms
+        self._made: deque[_Call] = deque()  # calls that were made and not sent yet
 
     def __repr__(self) -> str:
         return f"<room {self._name}>"
@@ -130,95 +142,165 @@ class Room(Generic[A]):
         return type(self)(self.actor, self._name, self._handlers, self._office, self._terms.refined(key, timeout, fresh))
 
     @overload
-    async def call(
+    def call(
         self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
+    ) -> Coroutine[Any, Any, R]: ...
     @overload
-    async def call(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    async def call(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def call(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    def call(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Call a handler and wait until what it did, and what it saw, is durable.
 
         Raises:
           CallRefused: nothing ran (Overloaded, BadArguments, UnknownMethod, TooLarge, KeyReused, RoomLocked, RoomUnfit,
-            RuntimeClosed).
-          CallFailed: it ran and was rolled back (DeadlineExceeded where it took too long).
+            RuntimeClosed, CallCycle); UnknownMethod as soon as the call is made.
+          CallFailed: it ran and was rolled back (DeadlineExceeded where it took too long, RoomReset).
           OutcomeUnknown: a sync failed; read before you repeat.
           CallTimeout: `ran` says whether it had begun; see `options`.
           Anything that the handler raises, as it is, with a note that names the room; what it wrote was rolled back.
         Cancelled while the call waits, it never runs; once it has begun it completes and its reply is dropped.
         """
-        return await self._value(found(self._handlers, method, self._name), *args, **kwargs)
+        return self._make(self._value, found(self._handlers, method, self._name), args, kwargs)
 
     @overload
-    async def ask(
+    def ask(
         self, method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Reply[R]: ...
+    ) -> Coroutine[Any, Any, Reply[R]]: ...
     @overload
-    async def ask(self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Reply[R]: ...
-    async def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Reply[Any]:
+    def ask(
+        self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Reply[R]]: ...
+    def ask(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Reply[Any]]:
         """`call`, with what a `Reply` says beside the value. Raises as `call`."""
-        answer = await self._settle(found(self._handlers, method, self._name), args, kwargs)
-        bookmark = self._office.bookmark(self._name, answer.position, self._terms.witness)
-        return Reply(answer.value, answer.position.seq, answer.source, bookmark)
+        return self._make(self._reply, found(self._handlers, method, self._name), args, kwargs)
 
-    def __getattr__(self, handler: str) -> Callable[..., Awaitable[Any]]:
+    def __getattr__(self, handler: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         """`room.post` is `ChatRoom.post` of this room. Raises UnknownMethod, at once."""
         if handler.startswith("__"):  # `copy` asks a room that has no attributes yet
             raise AttributeError(f"a room has no {handler}")
-        return partial(self._value, found(self._handlers, handler, self._name))
+        return partial(self._called, found(self._handlers, handler, self._name))
 
-    async def _value(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Any:
-        if handler.is_read or self._terms.witness is not None:
-            return (await self._settle(handler, args, kwargs)).value
+    def _called(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        return self._make(self._value, handler, args, kwargs)
+
+    # -- calls, in the order in which they were made --------------------------------------------------------------------
+    def _make(
+        self,
+        wait: "Callable[[_Call], Coroutine[Any, Any, Any]]",
+        handler: Handler,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Coroutine[Any, Any, Any]:
+        call = _Call(handler, args, kwargs)
+        coroutine = wait(call)
+        if not handler.is_read:  # reads pass the mailbox anyway
+            made = self._made
+            while made and not made[0].wanted:
+                made.popleft()
+            call.coroutine = ref(coroutine)
+            made.append(call)
+        return coroutine
+
+    async def _value(self, call: "_Call") -> Any:
+        if call.handler.is_read or self._terms.witness is not None:
+            return (await self._settle(call)).value
         try:
-            return (await self._called(handler, args, kwargs)).value
+            return (await self._answered(call)).value
         except RoomsError as error:
-            say_where(error, self._name, handler, self._terms)
+            say_where(error, self._name, call.handler, self._terms)
             raise
 
-    async def _settle(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer[Any]:
+    async def _reply(self, call: "_Call") -> Reply[Any]:
+        answer = await self._settle(call)
+        bookmark = self._office.bookmark(self._name, answer.position, self._terms.witness)
+        return Reply(answer.value, answer.position.seq, answer.source, bookmark)
+
+    async def _settle(self, call: "_Call") -> Answer[Any]:
         try:
-            if handler.is_read:
-                return await self._read(handler, args, kwargs)
-            envelope = await self._called(handler, args, kwargs)
+            if call.handler.is_read:
+                return await self._read(call)
+            envelope = await self._answered(call)
         except RoomsError as error:
-            say_where(error, self._name, handler, self._terms)
+            say_where(error, self._name, call.handler, self._terms)
             raise
         if self._terms.witness is not None:
             self._terms.witness.saw_room(self._name, envelope.position)
         return Answer(envelope.value, envelope.position, IN_ROOM)
 
-    async def _called(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
-        envelope = self._sealed(handler, args, kwargs)
-        self._office.submit(self._name, envelope)
+    async def _read(self, call: "_Call") -> Answer[Any]:
+        envelope = self._sealed(call)
+        with trio.move_on_at(envelope.deadline):
+            return await self._office.read(self._office.read_call(self.actor, self._name, envelope), self._terms)
+        raise timeouts.no_answer(envelope, str(self._name))
+
+    async def _answered(self, call: "_Call") -> Envelope:
+        envelope = self._sent(call)
         if envelope.deadline == math.inf:
             await envelope.settled()
         else:
             await timeouts.settled(envelope, str(self._name))
         return envelope
 
-    async def _read(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer[Any]:
-        envelope = self._sealed(handler, args, kwargs)
-        with trio.move_on_at(envelope.deadline):
-            call = self._office.read_call(self.actor, self._name, envelope)
-            return await self._office.read(call, self._terms)
-        raise timeouts.no_answer(envelope, str(self._name))
+    def _sent(self, call: "_Call") -> Envelope:
+        """Send a call whose first step this is, after those that were made before it: trio begins tasks in any order.
 
-    def _sealed(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Envelope:
-        office, terms = self._office, self._terms
+        Raises what sealing and sending raise.
+        """
+        made = self._made
+        while call.envelope is None and call.error is None:
+            first = made.popleft()
+            if first is call:
+                call.envelope = self._send(call)
+            elif first.wanted:
+                try:
+                    first.envelope = self._send(first)
+                except Exception as error:  # its own caller's
+                    first.error = error
+        if call.error is not None:
+            raise call.error
+        assert call.envelope is not None
+        return call.envelope
+
+    def _send(self, call: "_Call") -> Envelope:
+        envelope = self._sealed(call)
+        self._office.submit(self._name, envelope)
+        return envelope
+
+    def _sealed(self, call: "_Call") -> Envelope:
+        office, terms, handler = self._office, self._terms, call.handler
         if office.admission.alert and not handler.is_read:
             office.admission.turn_away(self._name, control=handler.control)
-        envelope = seal(Envelope, handler, args, kwargs, office.limits, self._name)
+        envelope = seal(office.kind, handler, call.args, call.kwargs, office.limits, self._name)
         if terms.key is not None:
             keyed.put_under(terms.key, envelope, self._name)
         try:
-            envelope.of_this_task()
-            if terms.timeout != math.inf:
+            if terms.timeout == math.inf:
+                trio.lowlevel.current_task()
+            else:
                 envelope.timeout = terms.timeout
                 envelope.deadline = trio.current_time() + terms.timeout
         except RuntimeError:
             raise wrong_door(str(self._name), "trio") from None
         return envelope
+
+
+class _Call:
+    """A call that was made through a room object: by whom it is awaited shows only at its first step."""
+
+    __slots__ = ("args", "coroutine", "envelope", "error", "handler", "kwargs")
+
+    def __init__(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.handler = handler
+        self.args = args
+        self.kwargs = kwargs
+        self.coroutine: ref[Coroutine[Any, Any, Any]]
+        self.envelope: Envelope | None = None  # once it was sent
+        self.error: Exception | None = None  # why it could not be
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody may still wait for it."""
+        coroutine: Any = self.coroutine()
+        return coroutine is not None and coroutine.cr_frame is not None
 
 
 def found(handlers: Handlers, method: object, room: RoomName) -> Handler:

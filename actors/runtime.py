@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from actors.courier import Courier
 from actors.deletion import finish_all
 from actors.doors import Doors
 from actors.envelope import Envelope
+from actors.errand import InnerCall, Section
 from actors.errors import BadArguments, DiskFailed, OutcomeUnknown, RoomsError
 from actors.follower import Follower, Position, Source
 from actors.handlers import Handlers
@@ -53,6 +54,8 @@ logger = logging.getLogger("durable_rooms.actors")
 
 class Runtime(Lifecycle):
     """Rooms of one data directory. Made by `open_rooms`; see `open_runtime` of durable_rooms for users."""
+
+    kind: type[Envelope] = Envelope  # of the calls that come from outside
 
     def __init__(
         self,
@@ -91,6 +94,7 @@ class Runtime(Lifecycle):
         self.left: Left | None = None  # after an orderly stop
         self._admitting = False
         self.courier = Courier(self, doors, limits)
+        self._drained = False  # not even calls of handlers under way are taken any more
         self._refused = 0
         self.lane = Lane(self)
         self._reads = UnderWay(limits)
@@ -147,6 +151,19 @@ class Runtime(Lifecycle):
             self._refused += 1
             raise closed(name)
         self.seat(name).submit(envelope)
+
+    def pass_on(self, name: RoomName, call: InnerCall) -> None:
+        """A call of another room's handler: taken in until the rooms close, since what has begun may finish.
+
+        Raises RuntimeClosed, Overloaded.
+        """
+        if self._drained or self.failure is not None:
+            raise closed(name)
+        self.seat(name).submit(call)
+
+    def sections(self, name: RoomName) -> Sequence[Section]:
+        activation = self.seated(name)
+        return activation.sections if activation is not None else ()
 
     def read_call(self, actor: type[Actor], name: RoomName, envelope: Envelope) -> ReadCall:
         return ReadCall(
@@ -351,6 +368,7 @@ class Runtime(Lifecycle):
             await self.courier.finish()
             await self._quiet()
         self.courier.end()
+        self._drained = True
         self._refused += self._reads.cut()
         for seat in list(self._seats.values()):
             self._refused += len(seat.mailbox)
@@ -370,6 +388,7 @@ class Runtime(Lifecycle):
 
     async def _quiet(self) -> None:
         """Wait until no call is queued or under way."""
-        for seat in list(self._seats.values()):
-            await seat.until_quiet()
+        while busy := [seat for seat in self._seats.values() if not seat.at_rest]:
+            for seat in busy:
+                await seat.until_quiet()  # meanwhile another may have been called by a handler
         await self._reads.until_none()

@@ -16,16 +16,18 @@ from actors.actor import Actor
 from actors.actor_class import ActorClass
 from actors.admission import Admission
 from actors.backoff import Backoff
+from actors.calling import Rooms
 from actors.courier import Courier
 from actors.envelope import Envelope
-from actors.errors import ActorFailed, OutcomeUnknown, RoomsError, RoomUnfit, RuntimeClosed
+from actors.errors import ActorFailed, OutcomeUnknown, RoomsError, RoomUnfit, RuntimeClosed, StartFailed
 from actors.follower import Follower, Position, Source
-from actors.handlers import Handlers
+from actors.handlers import Handler, Handlers
 from actors.mailbox import Mailbox
 from actors.names import RoomName
 from actors.orders import Order, Orders
 from actors.pace import Pace
 from actors.quarantine import is_damage
+from actors.room import closed
 from actors.room_file import Records, RoomFile
 from actors.storage import Storage
 from actors.waker import Waker
@@ -33,7 +35,7 @@ from actors.wakeup import Wakeup
 from actors.watchdog import Watchdog
 
 
-class House(Records, Protocol):
+class House(Records, Rooms, Protocol):
     """What a seat needs of the runtime."""
 
     follower: Follower
@@ -139,11 +141,14 @@ class Seat:
 
     async def until_quiet(self) -> None:
         """Wait until no call is queued or under way here."""
-        while self.occupied and not self._at_peace:
+        while not self.at_rest:
             await self._quiet.park()
 
     @property
-    def _at_peace(self) -> bool:
+    def at_rest(self) -> bool:
+        """No call is queued or under way here."""
+        if not self.occupied:
+            return True
         return self.activation is not None and self.activation.quiet and not len(self.mailbox) and not self._orders
 
     # -- its task --------------------------------------------------------------------------------------------------------
@@ -156,7 +161,9 @@ class Seat:
                 if not (len(self.mailbox) or self._visitors):
                     continue
                 refusal = self._house.backoff.refusal(self.name)
-                if refusal is not None:
+                if isinstance(refusal, StartFailed) and self._visitors:  # reading it needs no on_start
+                    self.refuse_all(refusal)
+                elif refusal is not None:
                     self._refuse(refusal)
                     break
                 await self._house.take_place(self)
@@ -166,6 +173,9 @@ class Seat:
                         await self._stay()
                 finally:
                     self._house.leave_place(self)
+        except BaseException:  # the runtime has failed: calls that were given back meanwhile have nobody else
+            self.refuse_all(closed(self.name))
+            raise
         finally:
             if self._orders:
                 self._orders.fail(_ended(self.name))
@@ -181,11 +191,12 @@ class Seat:
             self._house.backoff.failed(self.name, error)
             self._refuse(error)
             return
-        self._house.backoff.succeeded(self.name)
+        if self.on_start is None:
+            self.started()
         self._known_active = False
         try:
             activation = await self._serve(actor, storage)
-            while activation.void and not (activation.broken or activation.damage or activation.leaving):
+            while activation.void and not (activation.broken or activation.damage or activation.leaving or activation.unfit):
                 # The turn was rolled back under the actor. A new one begins on the same file: on a full disk it may not close.
                 storage.transaction.renew()
                 try:
@@ -193,6 +204,9 @@ class Seat:
                 except Exception:
                     break  # the next opening tells its callers
                 activation = await self._serve(actor, storage)
+            if activation.unfit is not None:
+                self._house.backoff.failed(self.name, activation.unfit)
+                self.refuse_all(activation.unfit)
             await self._close(activation)
             self._house.waker.left(self.name, self.file.wake_at)
             if not activation.pins:  # of a broken one: a follower that waited has yet to see it
@@ -204,7 +218,7 @@ class Seat:
     async def _serve(self, actor: Actor, storage: Storage) -> Activation:
         """One activation, until it leaves; returned when no round uses its descriptors any more."""
         house = self._house
-        activation = Activation(actor, storage, self, house.doors, house.limits, house.syncer, house.watchdog.note)
+        activation = Activation(actor, storage, self, house.doors, house.limits, house.syncer, house.watchdog.note, house)
         self.activation = activation
         self._receive_visitors(None)
         house.follower.changed(self.source, activation.position, 0)
@@ -270,6 +284,22 @@ class Seat:
 
     def alarm_ended(self, *, dead: bool) -> None:
         self._house.waker.alarm_ended(self.name, dead=dead)
+
+    @property
+    def on_start(self) -> Handler | None:
+        return self.actor_class.on_start
+
+    @property
+    def start_refusal(self) -> RoomsError | None:
+        return self._house.backoff.refusal(self.name)
+
+    def started(self) -> None:
+        self._house.backoff.succeeded(self.name)
+
+    @property
+    def awaited(self) -> bool:
+        """A handler of some room waits for a call to this one."""
+        return self.mailbox.awaited
 
     def birth_durable(self) -> None:
         self.file.prove()

@@ -1,6 +1,6 @@
 """Serving: the loop of one activation that takes its turns from the mailbox, and the tasks of its async handlers."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -10,9 +10,12 @@ from actors import timeouts
 from actors.actor import Actor
 from actors.doors import Doors
 from actors.envelope import Envelope
-from actors.errors import OutcomeUnknown, RoomLocked
+from actors.errand import Errand, Task
+from actors.errors import OutcomeUnknown, RoomLocked, RoomReset, RoomsError, StartFailed, StatementRefused, StorageFull
+from actors.exclusive import Exclusive
 from actors.follower import Position
-from actors.gate import Gate
+from actors.gate import Gate, Held
+from actors.handlers import Handler
 from actors.keyed import run_once
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.mailbox import Mailbox
@@ -22,8 +25,6 @@ from actors.slices import Slices
 from actors.transaction import Transaction
 from actors.turn import Turns
 from actors.wakeup import Wakeup
-
-_CUT_BY = "the runtime stops, or a turn of the room was void"
 
 
 class Served(Protocol):
@@ -35,7 +36,16 @@ class Served(Protocol):
     leaving: bool
     slots: trio.Semaphore
     cut_by: str
+    refusal: RoomsError | None
 
+    @property
+    def start_refusal(self) -> RoomsError | None:
+        """Why on_start is not even tried now."""
+        ...
+
+    def started(self) -> None: ...
+    def failed_to_start(self, error: RoomsError) -> None: ...
+    def reset(self, why: str) -> None: ...
     @property
     def sound(self) -> bool: ...
     @property
@@ -63,6 +73,7 @@ class Serving:
         limits: Limits,
         doors: Doors,
         pace: Pace,
+        on_start: Handler | None = None,
     ) -> None:
         self._pace = pace
         self._stopwatch = doors.stopwatch
@@ -74,12 +85,15 @@ class Serving:
         self._limits = limits
         self._room = transaction.room
         self._wakeup = Wakeup()
-        self._slices = Slices(turns, transaction, self._wakeup.set)
+        self.exclusive = Exclusive(self, limits.exclusive_seconds_max)
+        self._slices = Slices(turns, transaction, self.exclusive, served.gate, self._wakeup.set)
         self._offload = Offload(served, actor, mailbox, transaction, turns, self._slices, doors, limits)
+        self._on_start = on_start  # to be run before the first call
         self._starting: Envelope | None = None  # an async handler that is about to begin
         self._offloaded: Envelope | None = None  # a call in a thread, or about to be: no turn meanwhile
         self._lent = False  # it has the connection: no slice, either
         self._nursery: trio.Nursery | None = None
+        self._ended = False
         self._paused = False  # the last part of a checkpoint: no turn and no slice meanwhile
 
     # -- what the activation tells it -----------------------------------------------------------------------------------
@@ -94,9 +108,34 @@ class Serving:
         self._lent = lent
         self._slices.pause(lent or self._paused)
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
-        return self._slices.exclusive()
+    # -- what its handlers ask of it ------------------------------------------------------------------------------------
+    def sender(self, what: str) -> tuple[Errand, Task]:
+        """Raises StatementRefused outside of async handlers."""
+        if self._ended:
+            raise StatementRefused(f"{self._room}: {what} was used after its room had left memory. Nothing ran.", room=self._room)
+        return self._slices.sender(what)
 
+    @property
+    def sending(self) -> list[Held] | None:
+        """What leaves when the slice that runs now is durable; None while no slice runs."""
+        return self._slices.leaving
+
+    def beside(self, work: Callable[[], Awaitable[None]]) -> None:
+        assert self._nursery is not None, "a handler of it runs"
+        self._nursery.start_soon(work)
+
+    def freed(self) -> None:
+        self._slices.look_again()
+        self._wakeup.set()
+
+    @property
+    def over(self) -> bool:
+        return self._served.void or self._served.broken
+
+    def reset(self, why: str) -> None:
+        self._served.reset(why)
+
+    # -- for the activation ----------------------------------------------------------------------------------------------
     def cancel_handlers(self) -> None:
         """The runtime's stop has waited long enough for async handlers, or nothing runs here any more."""
         if self._nursery is not None:
@@ -104,7 +143,8 @@ class Serving:
 
     def end(self) -> None:
         """Cut its circles (see Activation.end)."""
-        del self._served, self._actor, self._transaction, self._turns, self._slices, self._offload
+        self._ended = True
+        del self._served, self._actor, self._transaction, self._turns, self._slices, self._offload, self.exclusive
 
     @property
     def begun(self) -> bool:
@@ -130,22 +170,20 @@ class Serving:
                 await self._serve(nursery)
         finally:
             self._nursery = None
-            if self._starting is not None:  # cancelled before its first slice
-                self._starting.refuse(self._cut_short())
-                self._starting = None
+            self._give_back()
         while not (self._served.broken or self._served.quiet):
             await self._wakeup.wait()
 
     async def _serve(self, nursery: trio.Nursery) -> None:
         mailbox, served, let_in = self._mailbox, self._served, False
         while not served.broken:
-            if len(mailbox) and not (served.void or served.leaving) and self._may_turn():
+            if len(mailbox) and self._may_turn():
                 if not (let_in or self._pace.free):
                     await self._pace.wait()
                     let_in = True  # for one turn, if there is still something to do
                     continue
                 let_in = False
-                await self._turn(nursery)
+                await (self._turn(nursery) if self._on_start is None else self._start(self._on_start, nursery))
                 if len(mailbox):
                     await trio.lowlevel.checkpoint()  # one hot room must not starve the others
                 continue
@@ -158,12 +196,73 @@ class Serving:
             await self._wakeup.wait()
 
     def _may_turn(self) -> bool:
-        return self._starting is None and self._offloaded is None and not self._slices.excludes_others and not self._paused
+        served = self._served
+        if served.void or self._starting is not None or self._offloaded is not None or not self._slices.free:
+            return False
+        # A handler under way may wait for what another room's handler calls here: then the next stay would come too late.
+        return not served.leaving or (self.handlers_under_way > 0 and self._mailbox.awaited)
+
+    def _give_back(self) -> None:
+        """An async handler that had not begun when nothing ran here any more: it is as if it had not been taken."""
+        starting, self._starting = self._starting, None
+        if starting is None or starting.handler is self._on_start:
+            return
+        if self._served.refusal is not None:
+            starting.refuse(self._served.refusal)
+        elif self.over:
+            self._mailbox.put_back(starting)
+        else:
+            starting.refuse(self._cut_short(None))
+
+    async def _start(self, on_start: Handler, nursery: trio.Nursery) -> None:
+        """Before the first call of this stay, alone."""
+        refusal = self._served.start_refusal
+        if refusal is not None:
+            for envelope in self._mailbox.empty():
+                envelope.refuse(refusal)
+            return
+        alone = Mailbox(self._limits, self._room)
+        beginning = Envelope(on_start, [], {}, 0)
+        alone.put(beginning)
+        settled, next_async, locked = self._run_turn(alone)
+        if locked:
+            await self._wait_for_lock()
+            return
+        if next_async is not None:
+            self._starting = beginning
+            nursery.start_soon(self._start_async, beginning)
+        elif settled:
+            self._started(beginning)
+        self._served.turned(nursery)
+
+    async def _start_async(self, beginning: Envelope) -> None:
+        ended = False
+        try:
+            await self._run_async(beginning, alone=True)
+            ended = True
+        finally:
+            if ended or self._served.void:  # else the runtime stops
+                self._started(beginning)
+
+    def _started(self, beginning: Envelope) -> None:
+        served, error = self._served, beginning.error
+        if not served.sound:
+            return
+        if error is not None:
+            served.failed_to_start(error if isinstance(error, StorageFull | RoomLocked) else start_failed(self._room, error))
+        elif not served.void:
+            self._on_start = None
+            served.started()
+            self._wakeup.set()
+
+    def _run_turn(self, mailbox: Mailbox) -> tuple[list[Envelope], Envelope | None, bool]:
+        began = self._stopwatch()
+        turn = self._turns.run(mailbox)
+        self._pace.took(self._stopwatch() - began)
+        return turn
 
     async def _turn(self, nursery: trio.Nursery) -> None:
-        began = self._stopwatch()
-        settled, next_apart, locked = self._turns.run(self._mailbox)
-        self._pace.took(self._stopwatch() - began)
+        settled, next_apart, locked = self._run_turn(self._mailbox)
         position = self._served.position
         for envelope in settled:
             envelope.position = position
@@ -179,20 +278,28 @@ class Serving:
         if locked:
             await self._wait_for_lock()
 
-    async def _run_async(self, envelope: Envelope) -> None:
+    # -- handlers that run apart ----------------------------------------------------------------------------------------
+    async def _run_async(self, envelope: Envelope, *, alone: bool = False) -> None:
+        if self.over:
+            return  # see _give_back
+        if envelope.inner and envelope.abandoned:  # since it was taken: nobody outside has asked for it
+            self._starting = None
+            self._wakeup.set()
+            self._served.gate.hold((envelope,))
+            return
         call = self._begin_async(envelope)
         timeouts.begin(envelope)
-        late = trio.CancelScope(deadline=envelope.deadline)
+        errand: Errand | None = None
         try:
-            with late:
-                await self._slices.run(envelope, call)
-            if late.cancelled_caught:
-                envelope.error = timeouts.cancelled(envelope, self._room)
+            errand = self._slices.errand(envelope)
+            await self._slices.run(errand, call, alone=alone)
+            if errand.cut or errand.scope.cancelled_caught:
+                envelope.error = self._cut_off(errand)
         except trio.Cancelled:
-            envelope.error = self._cut_short()
+            envelope.error = self._cut_short(errand)
             raise
         except BaseExceptionGroup as group:  # the same, and what its child tasks raised meanwhile: nobody else's matter
-            envelope.error = timeouts.cancelled(envelope, self._room) if late.cancelled_caught else self._cut_short()
+            envelope.error = self._cut_off(errand)
             rest = group.split((trio.Cancelled, Exception))[1]
             if rest is not None:
                 raise rest from None
@@ -217,13 +324,35 @@ class Serving:
         handler = partial(envelope.handler.function, self._actor, *envelope.args, **envelope.kwargs)
         return await handler() if envelope.once is None else await run_once(envelope, self._transaction, handler)
 
-    def _cut_short(self) -> OutcomeUnknown:
-        return self._served.gate.broken or OutcomeUnknown(
-            f"{self._room}: an async handler was cut short ({self._served.cut_by or _CUT_BY}); slices before that are committed. "
-            "Read before you repeat the call.",
-            room=self._room,
+    def _cut_off(self, errand: Errand | None) -> BaseException:
+        """What the caller of a handler is told that was cancelled: at its deadline, or with its room."""
+        if errand is not None and not errand.cut and errand.scope.cancelled_caught and timeouts.expired(errand.envelope):
+            return timeouts.cancelled(errand.envelope, self._room)
+        return self._cut_short(errand)
+
+    def _cut_short(self, errand: Errand | None) -> BaseException:
+        """What the caller of a handler is told that did not come to its end."""
+        served = self._served
+        if served.gate.broken is not None:
+            return served.gate.broken
+        if errand is not None and errand.verdict is not None:
+            return errand.verdict
+        why = served.cut_by or ("a turn of the room was void" if served.void else "the runtime stops, or its caller has left")
+        if served.void and (errand is None or not errand.left):
+            again = served.refusal is None or served.refusal.retryable
+            error = RoomReset(
+                f"{self._room}: the room was reset while this call was under way ({why}). Nothing of it stays"
+                f"{'; repeat it' if again else ''}.",
+                room=self._room,
+            )
+            error.retryable = again
+            return error
+        kept = errand.envelope.kept if errand is not None else ""
+        return OutcomeUnknown(
+            f"{self._room}: an async handler was cut short ({why}). {kept or 'Read before you repeat the call'}.", room=self._room
         )
 
+    # -- another program's lock -----------------------------------------------------------------------------------------
     async def _wait_for_lock(self) -> None:
         """Another program holds the write lock: wait a little for it, never with the loop."""
         with trio.move_on_after(self._limits.lock_seconds_max):
@@ -241,3 +370,13 @@ class Serving:
         )
         for envelope in self._mailbox.empty():
             envelope.refuse(error)
+
+
+def start_failed(room: str, error: BaseException) -> StartFailed:
+    failed = StartFailed(
+        f"{room}: on_start raised {type(error).__name__}: {error}. It was rolled back, and no call ran. It runs again with a "
+        "later call.",
+        room=room,
+    )
+    failed.__cause__ = error
+    return failed

@@ -4,82 +4,140 @@ What runs between two suspensions is a *slice*: atomic, a turn of its own. Other
 An exception rolls back the slice in which it happened and leaves earlier ones. `exclusive` keeps others out across slices.
 """
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
 from typing import Any
 
 import trio
 
 from actors.envelope import Envelope
-from actors.errors import RoomsError
+from actors.errand import EARLIER_SLICES, Errand, Section, Task
+from actors.errors import CallRefused, StatementRefused
+from actors.exclusive import Exclusive
 from actors.follower import Position
+from actors.gate import Gate, Held
 from actors.limits import LOCK_POLL_SECONDS
 from actors.transaction import Transaction
 from actors.turn import Turns
-
-EARLIER_SLICES = "What its earlier slices wrote is committed: read before you repeat it"
 
 
 class Slices:
     """The running async handlers of one activation."""
 
-    def __init__(self, turns: Turns, transaction: Transaction, freed: Callable[[], None]) -> None:
+    def __init__(
+        self, turns: Turns, transaction: Transaction, exclusive: Exclusive, gate: Gate, caught_up: Callable[[], None]
+    ) -> None:
         self._turns = turns
-        self._freed = freed  # the others' turn again, after `exclusive`
         self._transaction = transaction
-        self._holder: trio.lowlevel.Task | None = None
-        self._waiting = trio.lowlevel.ParkingLot()
+        self._exclusive = exclusive
+        self._gate = gate
+        self._caught_up = caught_up  # no slice waits any more
+        self._parked: deque[Task] = deque()  # slices that wait, in the order in which they were ready
+        self._called: Task | None = None  # of these, the one that was told to look again and has not yet
+        self._free = trio.lowlevel.ParkingLot()  # who waits until nothing holds back other calls
         self._paused = False
-        self.running: set[Envelope] = set()
-
-    @property
-    def excludes_others(self) -> bool:
-        return self._holder is not None
+        self._current: Errand | None = None  # whose slice runs now
+        self._leaving: list[Held] = []  # when that slice is durable
+        self.running: dict[Task, Errand] = {}
 
     def pause(self, paused: bool) -> None:
-        """Hold back every slice (while a checkpoint empties the WAL)."""
+        """Hold back every slice (while a checkpoint empties the WAL, or an offloaded call has the connection)."""
         self._paused = paused
         if not paused:
-            self._waiting.unpark_all()
+            self.look_again()
+
+    @property
+    def waiting(self) -> bool:
+        """Slices wait to be admitted: they come before calls that have not begun."""
+        return bool(self._parked) or self._called is not None
+
+    @property
+    def free(self) -> bool:
+        """Nothing holds back the other calls of the room."""
+        return not (self._paused or self._exclusive.sections or self.waiting)
 
     async def until_free(self) -> None:
-        """Wait until nothing holds back the other calls of the room."""
-        while self._paused or self._holder is not None:
-            await self._waiting.park()
+        while not self.free:
+            await self._free.park()
 
-    @asynccontextmanager
-    async def exclusive(self) -> AsyncGenerator[None]:
-        me = trio.lowlevel.current_task()
-        if self._holder is me:
-            yield
-            return
-        while self._holder is not None:
-            await self._waiting.park()
-        self._holder = me
-        try:
-            yield
-        finally:
-            self._holder = None
-            self._waiting.unpark_all()
-            self._freed()
+    def look_again(self) -> None:
+        """The slice that has waited longest may run, and the next one after it; all of them, if they are only to end."""
+        parked = self._parked
+        ended = self._transaction.void or self._transaction.closed
+        while parked and (ended or self._called is None):
+            self._called = parked.popleft()
+            trio.lowlevel.reschedule(self._called)
+        if self.free:
+            self._free.unpark_all()
 
-    async def run(self, envelope: Envelope, call: Coroutine[Any, Any, Any]) -> None:
-        """Run an async handler to its end; its outcome is noted in the envelope, not raised (but for a cancellation)."""
-        self.running.add(envelope)
+    @property
+    def leaving(self) -> list[Held] | None:
+        """What leaves when the slice that runs now is durable; None while no slice runs."""
+        return None if self._current is None else self._leaving
+
+    def sender(self, what: str) -> tuple[Errand, Task]:
+        """The async handler that runs now, or whose child the present task is, and that task. Raises StatementRefused."""
+        errand = self._current
+        if errand is not None:
+            return errand, errand.task
+        task = trio.lowlevel.current_task() if trio.lowlevel.in_trio_task() else None
+        inner = task
+        while task is not None:
+            errand = self.running.get(task)
+            if errand is not None and inner is not None:
+                return errand, inner
+            task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
+        room = self._transaction.room
+        if self._transaction.running:
+            raise StatementRefused(
+                f"{room}: {what} needs an async handler: nothing may leave a `def` handler before it has ended: it is all or "
+                "nothing. Write `async def`, or send without waiting: self.tell(…).",
+                room=room,
+            )
+        raise StatementRefused(
+            f"{room}: {what} was used where no async handler of this room runs (in a thread, in a task of another nursery, or "
+            "after the handler ended). Nothing ran.",
+            room=room,
+        )
+
+    def errand(self, envelope: Envelope) -> Errand:
+        """The present task runs an async handler."""
+        return Errand(envelope, self._transaction.room, self._exclusive.sections)
+
+    async def run(self, errand: Errand, call: Coroutine[Any, Any, Any], *, alone: bool = False) -> None:
+        """Run an async handler to its end; its outcome is noted in its envelope, not raised (but for a cancellation).
+
+        `alone`: nobody else runs until it is done.
+        """
+        section = Section(errand, errand.task) if alone else None
+        self.running[errand.task] = errand
+        if section is not None:
+            self._exclusive.hold(section)
         try:
-            await self._drive(envelope, call)
+            with errand.scope:
+                await self._drive(errand, call)
         finally:
-            self.running.discard(envelope)
+            errand.over = True
+            del self.running[errand.task]
+            if section is not None:
+                self._exclusive.drop(section)
 
     @coroutine
-    def _drive(self, envelope: Envelope, call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
+    def _drive(self, errand: Errand, call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
+        envelope = errand.envelope
         value: Any = None
         error: BaseException | None = None
         while True:
-            if self._must_wait(envelope):
-                yield from self._admission(envelope).__await__()
-            running, step, late_error = self._slice(envelope, call, value, error)
+            waited = self._must_wait(envelope, errand.task)
+            if waited:
+                yield from self._admission(envelope, errand.task).__await__()
+            running, step, late_error = self._slice(errand, call, value, error)
+            if waited and not self.waiting:
+                self._free.unpark_all()
+                self._caught_up()
+            elif self._parked and not (self._paused or self._exclusive.sections):
+                self.look_again()
             if not running:
                 return
             try:
@@ -89,33 +147,40 @@ class Slices:
             error = late_error or error
 
     def _slice(
-        self, envelope: Envelope, call: Coroutine[Any, Any, Any], value: Any, error: BaseException | None
+        self, errand: Errand, call: Coroutine[Any, Any, Any], value: Any, error: BaseException | None
     ) -> tuple[bool, Any, BaseException | None]:
         """Run to the next suspension and commit. Returns whether the handler goes on, what it waits for, and an error that its
         slice met at the suspension: it must still wait (it is parked somewhere), and gets the error when it wakes."""
-        transaction, turns = self._transaction, self._turns
+        transaction, turns, envelope = self._transaction, self._turns, errand.envelope
+        if transaction.void:
+            errand.cut = True
         transaction.call_begins()
         turns.slice_begins(envelope)
-        before = transaction.seq
+        self._current = errand
         try:
             step = call.send(value) if error is None else call.throw(error)
         except StopIteration as stop:
-            return self._finish(envelope, stop.value)
+            self._turned_back()
+            return self._finish(errand, stop.value)
         except BaseException as raised:
-            envelope.error = raised
-            turns.undo(raised, [], envelope)
+            self._turned_back()
+            self._undo(errand, raised)
             turns.commit([])
-            partly(raised, envelope, transaction.room)
             if not isinstance(raised, Exception):
                 raise
             return False, None, None
         else:
-            return self._suspend(envelope, step, before)
+            late_error = self._suspend(errand)
+            if self._leaving:
+                self._depart(late_error)
+            return True, step, late_error
         finally:
+            self._current = None
             turns.slice_ends()
 
-    def _suspend(self, envelope: Envelope, step: Any, before: int) -> tuple[bool, Any, BaseException | None]:
-        transaction, turns = self._transaction, self._turns
+    def _suspend(self, errand: Errand) -> BaseException | None:
+        """End the slice at a suspension. Returns what it met there."""
+        transaction, turns, envelope = self._transaction, self._turns, errand.envelope
         if transaction.entered:
             envelope.handler.uses_sql = True
         try:
@@ -124,45 +189,75 @@ class Slices:
         except Exception as raised:
             turns.undo(raised, [], envelope)
             turns.commit([])
-            return True, step, raised
+            return raised
+        if not transaction.begun:
+            return None
+        before = transaction.seq
         this_slice = Envelope(envelope.handler, [], {}, 0)  # takes the blame if the commit voids the slice
         turns.commit([this_slice])
-        if transaction.seq != before:  # another program's commit counts too: better one warning too many
+        if transaction.seq != before:
             envelope.kept = EARLIER_SLICES
-        return True, step, this_slice.error
+        return this_slice.error
 
-    def _finish(self, envelope: Envelope, value: object) -> tuple[bool, None, None]:
+    def _undo(self, errand: Errand, raised: BaseException) -> None:
+        """What the handler raised becomes its outcome, and its slice is undone."""
+        envelope = errand.envelope
+        envelope.error = errand.judge(raised)
+        self._turns.undo(raised, [], envelope)
+        envelope.error = errand.judge(envelope.error)  # which may be another one now
+
+    def _depart(self, late_error: BaseException | None) -> None:
+        """Calls that the slice made go on their way as soon as it is durable; with a slice that was undone they never do."""
+        leaving, self._leaving = self._leaving, []
+        if late_error is None:
+            self._gate.hold(leaving)
+            return
+        for one in leaving:
+            one.refuse(late_error)
+
+    def _turned_back(self) -> None:
+        """The handler has ended without waiting for calls that it had begun to make: they never leave."""
+        leaving, self._leaving = self._leaving, []
+        for one in leaving:
+            room = self._transaction.room
+            one.refuse(CallRefused(f"{room}: the handler that made this call had ended before it left. Nothing ran.", room=room))
+
+    def _finish(self, errand: Errand, value: object) -> tuple[bool, None, None]:
+        envelope = errand.envelope
         envelope.error = None  # of an earlier slice, which the handler has survived
         try:
             self._turns.slice_in_time(envelope)
             self._turns.keep(envelope, value)
         except Exception as raised:
-            envelope.error = raised
-            self._turns.undo(raised, [], envelope)
-            partly(raised, envelope, self._transaction.room)
+            self._undo(errand, raised)
         self._turns.commit([envelope])
         envelope.position = Position(self._transaction.epoch, self._transaction.seq)
         return False, None, None
 
-    def _must_wait(self, envelope: Envelope) -> bool:
-        if self._paused or self._holder not in (None, trio.lowlevel.current_task()):
+    def _must_wait(self, envelope: Envelope, task: Task) -> bool:
+        # First: while the connection is lent, not even a handler that is cut short may end its slice, which commits.
+        if self._paused:
+            return True
+        if self._transaction.void:  # it is cut short, and its SQL refused
+            return False
+        if self._exclusive.keeps_out(task):
             return True
         if self._transaction.closed:  # the room broke: the handler is cut short, and its SQL refused
             return False
         return (envelope.handler.uses_sql is not False or envelope.once is not None) and not self._turns.try_begin()
 
-    async def _admission(self, envelope: Envelope) -> None:
+    async def _admission(self, envelope: Envelope, task: Task) -> None:
         """Wait until this slice may run. Shielded: a deadline inside the handler must not let it in among others."""
+        came_before = False
         with trio.CancelScope(shield=True):
-            while self._must_wait(envelope):
-                if self._paused or self._holder not in (None, trio.lowlevel.current_task()):
-                    await self._waiting.park()
+            while self._must_wait(envelope, task):
+                if self._paused or self._exclusive.keeps_out(task):
+                    if came_before:  # somebody has come in between: it stays the first
+                        self._parked.appendleft(task)
+                    else:
+                        self._parked.append(task)
+                    came_before = True
+                    await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+                    self._called = None
                 else:
                     await trio.sleep(LOCK_POLL_SECONDS)
-
-
-def partly(error: BaseException, envelope: Envelope, room: str) -> None:
-    """An error of our own that ends an async handler must not say that all was rolled back where earlier slices are committed."""
-    if envelope.kept and isinstance(error, RoomsError) and error.ran == "rolled back" and error.room == room:
-        error.ran = "unknown"
-        error.add_note(f"({envelope.kept})")

@@ -10,6 +10,7 @@ from actors.errors import DeadlineExceeded, ManyRows, NoRow, StatementRefused, S
 from actors.limits import STATEMENT_BYTES_MAX
 from actors.space import Fullness, fills
 from actors.sqltext import first_statement_end, is_blank, tokens
+from actors.threads import this_thread
 from actors.words import PREFIX
 
 SQLValue = None | bool | int | float | str | bytes
@@ -126,6 +127,7 @@ class Scope(Protocol):
 
     connection: Any  # an apsw.Connection; its stubs leave a type open that strict checking stumbles over
     entered: bool  # a handler runs and its savepoint is open
+    thread: int  # in which it runs
     room: str
     space: Fullness
     manner: Manner
@@ -195,7 +197,7 @@ class SQL:
           apsw.Error: what SQLite says of it (ConstraintError, SQLError, …); the handler may catch it and go on.
         """
         scope = self._scope
-        if not scope.entered:
+        if not scope.entered or this_thread() != scope.thread:
             scope.enter(query)
         if query not in self._known:
             self._check(query)
@@ -230,7 +232,7 @@ class SQL:
     def many(self, query: str, rows: Iterable[Sequence[SQLValue]], /) -> int:
         """Run `query` once per row of values, each a statement; returns the number of rows written. Raises as a single call."""
         scope = self._scope
-        if not scope.entered:
+        if not scope.entered or this_thread() != scope.thread:
             scope.enter(query)
         if query not in self._known:
             self._check(query)
@@ -264,7 +266,7 @@ class SQL:
           TooLarge: over 1,000 characters, or 32 words and phrases. ValueError: a limit out of bounds.
         """
         scope = self._scope
-        if not scope.entered:
+        if not scope.entered or this_thread() != scope.thread:
             scope.enter(f"match({table!r}, {words!r})")
         scope.statement_began = None
         try:

@@ -17,6 +17,9 @@ import trio
 
 T = TypeVar("T")
 
+this_thread = threading.get_ident
+"""Names the thread that asks, in 40 ns."""
+
 WORKER_THREADS_MAX = 16  # syncs of a journaling file system stop gaining beyond 8 to 16; each thread costs 8 MiB of address space
 BRIEF_SECONDS_MAX = 0.001  # a tenth of a turn; a hop costs 0.15 ms, and 1 ms where threads fight for Python's lock
 BRIEF_HOPS_MIN = 16  # jobs in threads after one on the loop was not brief, before the next is tried there; doubled each time
@@ -98,11 +101,6 @@ class Brevity:
         elif doubtful or not self.forgiving:
             self.hops_left = self.hops
             self.hops = min(self.hops * 2, BRIEF_HOPS_MAX)
-
-
-def this_thread() -> int:
-    """Which thread runs this."""
-    return threading.get_ident()
 
 
 class InlineThreads:

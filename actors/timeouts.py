@@ -91,13 +91,17 @@ async def settled(envelope: Envelope, room: str) -> None:
       What the call raised. CallTimeout: its caller's time is up.
     """
     deadline = envelope.deadline  # the room may bring its own forward
-    if not await envelope.settled_before(deadline):
-        if not envelope.begun:
-            envelope.abandoned = True
-            raise not_begun(envelope, room)
-        if not await envelope.settled_before(deadline + TIMEOUT_GRACE_SECONDS):
-            envelope.abandoned = True
-            raise no_answer(envelope, room)
+    try:
+        in_time = await envelope.settled_before(deadline)
+        if not in_time and not envelope.abandoned:
+            in_time = await envelope.settled_before(deadline + TIMEOUT_GRACE_SECONDS)
+    except trio.Cancelled:
+        envelope.abandon()
+        raise
+    if not in_time:
+        never = envelope.abandoned  # it had not begun then
+        envelope.abandon()
+        raise not_begun(envelope, room) if never else no_answer(envelope, room)
     if envelope.error is not None:
         raise envelope.error
 

@@ -23,6 +23,7 @@ from actors.schema import RoomSchema, refuse_names
 from actors.schemas import Schemas
 from actors.space import Fullness, Roomy
 from actors.sql import HANDLER, INTERNAL, SQL, Rows, SQLValue, internal
+from actors.threads import this_thread
 
 FRAME_BYTES = 4_096 + 24  # of a WAL: a page and its header
 _TRIM_STEP = 256  # entries; trimming costs 2 µs a turn plus 0.3 µs an entry, so it is done in steps
@@ -56,6 +57,7 @@ class Transaction:
         self.timeline = capture.timeline(connection)
         self.begun = False
         self.closed = False  # the room broke: nothing may touch the connection again (rule 21)
+        self.void = False  # a turn was rolled back under the actor, which is thrown away: nothing of it may run here any more
         self.foreign_commit = False  # another program committed; its commit counts as one of ours (rule 34)
         self.lost: apsw.Error | None = None  # a statement of the running call made SQLite roll the whole turn back
         self.damage: apsw.Error | None = None  # the file was found damaged: nothing more may run on it
@@ -68,6 +70,7 @@ class Transaction:
         self._searched = searched  # what the class declares as `fulltext`
         self._trimmed = 0
         self._running = False
+        self.thread = this_thread()  # in which the running call began
         self._changes_before = 0
         self._wrote_unseen = False
         self._frames_written = False
@@ -88,6 +91,7 @@ class Transaction:
     def renew(self) -> None:
         """A turn was void: what it did to the schema is undone, and what is known of it is read again."""
         self.known = self._schemas.of(self.connection, self._local)
+        self.void = False
 
     def end(self) -> None:
         """Its connection is closed for good: cut its circle."""
@@ -121,10 +125,9 @@ class Transaction:
         """BEGIN IMMEDIATE. Raises apsw.BusyError while another program holds the write lock."""
         if self.begun:
             return
-        if self.closed:
-            raise StatementRefused(
-                f"{self.room}: a sync of its file failed, so nothing runs on it any more. Nothing was written.", room=self.room
-            )
+        if self.closed or self.void:
+            why = "a sync of its file failed, so nothing runs on it any more" if self.closed else "the room was reset meanwhile"
+            raise StatementRefused(f"{self.room}: {why}. Nothing was written.", room=self.room)
         internal(self.connection, "BEGIN IMMEDIATE")
         self.begun = True
         self.committing = self._wrote_unseen = False
@@ -244,18 +247,18 @@ class Transaction:
     # -- a call in it -----------------------------------------------------------------------------------------------
     def call_begins(self) -> None:
         self._running = True
+        self.thread = this_thread()
 
     def enter(self, query: str) -> None:
         """The running call touches SQL for the first time: open its savepoint (see sql.Scope)."""
-        if not self._running:
+        loan = self.loan
+        if not self._running or (loan is None and this_thread() != self.thread):
             raise StatementRefused(
-                f"{self.room}: self.sql was used while no handler of this room runs (from a child task, or after the "
-                "call ended). "
-                f"Nothing ran of: {query:.200}",
+                f"{self.room}: self.sql was used while no handler of this room runs here (from a child task or a thread, or "
+                f"after the call ended). Nothing ran of: {query:.200}",
                 room=self.room,
             )
-        loan = self.loan
-        if loan is not None:
+        if loan is not None:  # its own thread, whichever the running call began in
             loan.check(query)
         if self.lost is not None:
             raise void_turn(self.lost, self.room) from self.lost

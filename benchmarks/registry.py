@@ -24,6 +24,7 @@ from benchmarks import (
     replica_apply,
     replication_cost,
     replication_lag,
+    room_calls,
     search,
     simulation,
     soak,
@@ -37,6 +38,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     for module in (
         ceilings,
         ping,
+        room_calls,
         doors,
         hot_room,
         idempotency,

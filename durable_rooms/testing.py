@@ -6,11 +6,11 @@ threads run inline, so that trio's autojump clock never takes a running thread f
 
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from copy import copy
 from os import PathLike
 from random import Random
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import apsw
 import trio
@@ -74,7 +74,7 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
     """One room in memory: `room = bare(ChatRoom)`, then `room.post("ann", "hi")`, synchronously.
 
     Handlers run as in a runtime: all or nothing, by value, with the same refusals. `room.sql(…)` looks into the database from
-    outside. Async handlers need a runtime and are refused.
+    outside. `on_start` runs here and now. Async handlers need a runtime and are refused.
     """
     name = room_name(actor.__name__, id)
     (actor_class,) = actor_classes([actor]).values()
@@ -90,7 +90,7 @@ def bare(actor: type[A], id: str = "test", *, now: Callable[[], float] = lambda:
     transaction.replies = Replies(transaction, now, Limits())
     instance = actor()
     instance._surroundings = _BareSurroundings(transaction, name, actor_class, now, Random(seed))  # pyright: ignore[reportPrivateUsage]: as an activation does
-    return cast(A, _Bare(instance, transaction, actor_class.handlers, name, now))
+    return cast(A, _Bare(instance, transaction, actor_class, name, now))
 
 
 def told(room: Actor) -> list[tuple[str, str, str, list[Any], dict[str, Any]]]:
@@ -129,8 +129,11 @@ class _BareSurroundings:
     def now(self) -> float:
         return self._now()
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
+    def exclusive(self, timeout: float | None) -> NoReturn:
         raise TypeError("bare() runs no async handlers; use durable_rooms.testing.open_test_runtime")
+
+    def room(self, actor: type[Any], id: str) -> NoReturn:
+        raise TypeError("bare() is one room alone, and calls no other; use durable_rooms.testing.open_test_runtime")
 
 
 def _inline(handler: Handler) -> Handler:
@@ -144,15 +147,17 @@ class _Bare:
     """Stands in for the actor: handlers run as turns, everything else is the instance's own."""
 
     def __init__(
-        self, instance: Actor, transaction: Transaction, handlers: Handlers, name: RoomName, now: Callable[[], float]
+        self, instance: Actor, transaction: Transaction, actor_class: ActorClass, name: RoomName, now: Callable[[], float]
     ) -> None:
         self._instance = instance
         self._now = now
         self._transaction = transaction
-        self._handlers = {handler.name: _inline(handler) for handler in handlers}
+        self._handlers = {handler.name: _inline(handler) for handler in actor_class.handlers}
         self._name = name
         self._limits = Limits()
         self._turns = Turns(instance, transaction, self._limits, self, lambda: 0.0)
+        if actor_class.on_start is not None:
+            self._call(actor_class.on_start, (), {})
 
     def __getattr__(self, attribute: str) -> Any:
         handler = self._handlers.get(attribute)

@@ -207,7 +207,11 @@ def _check_pair(source: str, target: str, logs: Mapping[str, Sequence[str]]) -> 
     told = _said(logs[source], "told", target)
     heard = _said(logs[target], "heard", source)
     assert heard == told[: len(heard)], f"Desk/{source} told Desk/{target} {told}, which heard {heard}"
-    asks, asked, got = _said(logs[source], "asks", target), _said(logs[target], "asked", source), _said(logs[source], "got", target)
+    asks, asked, got = (
+        _said(logs[source], "asks", target),
+        _said(logs[target], "asked", source),
+        _said(logs[source], "got", target),
+    )
     assert set(asked) <= set(asks), f"Desk/{target} was asked {set(asked) - set(asks)} by Desk/{source}, which never asked"
     assert set(got) <= set(asked), f"Desk/{source} got {set(got) - set(asked)} from Desk/{target}, which was never asked"
 

@@ -61,6 +61,7 @@ class Scoped:
     manner = READ
     prepare_flags = READ.prepare_flags
     entered = False  # never: `enter` is asked before each statement
+    thread = 0
 
     def __init__(
         self, disk: Disk, path: Path, random: Random, limits: Limits, stopwatch: Callable[[], float], hurry: float | None = None

@@ -15,6 +15,7 @@ from benchmarks.sizes import TINY
 TARGETS = {
     "ceilings": 0,
     "ping": 2,
+    "room_calls": 1,
     "doors": 5,
     "hot_room": 3,
     "idempotency": 2,

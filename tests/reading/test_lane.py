@@ -43,7 +43,7 @@ async def test_a_wal_that_was_left_behind_stays_as_it_is(autojump_clock):
         await runtime.room(Room, "general").post("ann", "hello")
         path = file_of(runtime)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(runtime.room(Room, "other").waits_alone, 30)
+            nursery.start_soon(runtime.room(Room, "other").waits_alone, 25)
             await trio.sleep(5)
             wal = path.with_name(f"{path.name}-wal")
             left = wal.exists()
@@ -56,7 +56,7 @@ async def test_a_wal_that_was_left_behind_stays_as_it_is(autojump_clock):
 async def test_a_read_at_rest_waits_for_no_place(autojump_clock):
     async with open_test_runtime(Room, limits=Limits(open_rooms_max=1)) as runtime, trio.open_nursery() as nursery:
         await runtime.room(Room, "general").post("ann", "hello")
-        nursery.start_soon(runtime.room(Room, "other").waits_alone, 3_600)
+        nursery.start_soon(runtime.room(Room, "other").waits_alone, 25)
         await trio.sleep(5)
         with trio.fail_after(1):
             assert await runtime.room(Room, "general").seen() == ["hello"]
@@ -65,7 +65,7 @@ async def test_a_read_at_rest_waits_for_no_place(autojump_clock):
 
 async def test_a_read_that_must_open_its_room_waits_for_a_place(autojump_clock):
     async with open_test_runtime(Room, limits=Limits(open_rooms_max=1)) as runtime, trio.open_nursery() as nursery:
-        nursery.start_soon(runtime.room(Room, "other").waits_alone, 60)
+        nursery.start_soon(runtime.room(Room, "other").waits_alone, 25)
         await trio.sleep(1)
         with trio.move_on_after(10) as patience:
             await runtime.room(Room, "new").seen()

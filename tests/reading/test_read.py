@@ -155,7 +155,7 @@ async def test_reads_wait_neither_behind_the_mailbox_nor_for_an_async_handler(au
     class Slow(ChatRoom):
         async def holds(self) -> None:
             async with self.exclusive():
-                await trio.sleep(100)
+                await trio.sleep(25)
 
     from durable_rooms.testing import open_test_runtime
 

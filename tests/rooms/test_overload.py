@@ -238,15 +238,15 @@ async def test_callers_who_have_gone_are_no_load_for_the_runtime_either(autojump
 
 
 async def test_calls_whose_time_has_passed_make_place_in_a_full_mailbox(autojump_clock, monkeypatch) -> None:
-    sealed = Envelope.of_this_task
+    settled = Envelope.settled
     deadlines = iter([trio.current_time() + 5] * 3)
 
-    def with_deadline(self: Envelope) -> None:
-        sealed(self)
+    async def with_deadline(self: Envelope) -> None:
         if self.handler.name == "note":
             self.deadline = next(deadlines, self.deadline)
+        await settled(self)
 
-    monkeypatch.setattr(Envelope, "of_this_task", with_deadline)
+    monkeypatch.setattr(Envelope, "settled", with_deadline)
     async with one_room(Busy, limits=Limits(mailbox_calls_max=3)) as room, trio.open_nursery() as nursery:
         found: list[Any] = []
 

@@ -178,7 +178,7 @@ async def test_a_call_that_the_loop_held_up_past_its_deadline_never_runs(autojum
             seat.activation.pause(True)
             nursery.start_soon(caller)
             await wait_all_tasks_blocked()
-            envelope = seat.mailbox._calls[0]
+            envelope = seat.mailbox._commands.calls[0]
             envelope.deadline = trio.current_time()
             seat.activation.pause(False)
             seat.activation.wake()
