@@ -10,11 +10,12 @@ from typing import Any, Protocol, TypeVar
 
 from actors.admission import Admission
 from actors.cycles import refuse_cycle, too_deep
+from actors.departure import Departure
 from actors.envelope import Envelope
 from actors.errand import Errand, Exchange, InnerCall, Task
 from actors.errors import RoomsError
 from actors.follower import Position
-from actors.gate import Gate, Held
+from actors.gate import Gate
 from actors.handlers import Handlers
 from actors.limits import Limits
 from actors.names import RoomName
@@ -45,7 +46,7 @@ class Host(Protocol):
     """What it needs of the room's serving."""
 
     @property
-    def sending(self) -> list[Held] | None:
+    def sending(self) -> list[Departure] | None:
         """What leaves when the slice that runs now is durable; None while no slice runs."""
         ...
 
@@ -103,25 +104,3 @@ class Calling:
 
     def bookmark(self, name: RoomName, position: Position, witness: Witness | None) -> str:
         return self._rooms.bookmark(name, position, witness)
-
-
-class Departure:
-    """A call that waits at the gate of its own room (see gate.Held)."""
-
-    __slots__ = ("_call", "_rooms")
-
-    def __init__(self, call: InnerCall, rooms: Rooms) -> None:
-        self._call = call
-        self._rooms = rooms
-
-    def release(self) -> None:
-        call = self._call
-        if call.abandoned:
-            return
-        try:
-            self._rooms.pass_on(call.target, call)
-        except RoomsError as error:
-            call.refuse(error)
-
-    def refuse(self, error: BaseException) -> None:
-        self._call.refuse(error)

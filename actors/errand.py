@@ -129,6 +129,18 @@ class InnerCall(Envelope):
             sender.envelope.kept = sender.envelope.kept or OTHER_ROOMS
         super().release()
 
+    def not_parked(self, task: Task) -> bool:
+        """See calling.Departure."""
+        if self._task is not task:
+            return False
+        self._task = None
+        return True
+
+    def parked(self, task: Task) -> bool:
+        if not self.out:
+            self._task = task
+        return not self.out
+
     def withdraw(self) -> None:
         """It was not sent after all."""
         self.sender.waits.pop(self, None)

@@ -8,13 +8,14 @@ import trio
 
 from actors import timeouts
 from actors.actor import Actor
+from actors.departure import Departure
 from actors.doors import Doors
 from actors.envelope import Envelope
 from actors.errand import Errand, Task
 from actors.errors import OutcomeUnknown, RoomLocked, RoomReset, RoomsError, StartFailed, StatementRefused, StorageFull
 from actors.exclusive import Exclusive
 from actors.follower import Position
-from actors.gate import Gate, Held
+from actors.gate import Gate
 from actors.handlers import Handler
 from actors.keyed import run_once
 from actors.limits import LOCK_POLL_SECONDS, Limits
@@ -116,7 +117,7 @@ class Serving:
         return self._slices.sender(what)
 
     @property
-    def sending(self) -> list[Held] | None:
+    def sending(self) -> list[Departure] | None:
         """What leaves when the slice that runs now is durable; None while no slice runs."""
         return self._slices.leaving
 

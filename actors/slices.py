@@ -11,12 +11,13 @@ from typing import Any
 
 import trio
 
+from actors.departure import Departure
 from actors.envelope import Envelope
 from actors.errand import EARLIER_SLICES, Errand, Section, Task
 from actors.errors import CallRefused, StatementRefused
 from actors.exclusive import Exclusive
 from actors.follower import Position
-from actors.gate import Gate, Held
+from actors.gate import Gate
 from actors.limits import LOCK_POLL_SECONDS
 from actors.transaction import Transaction
 from actors.turn import Turns
@@ -38,7 +39,7 @@ class Slices:
         self._free = trio.lowlevel.ParkingLot()  # who waits until nothing holds back other calls
         self._paused = False
         self._current: Errand | None = None  # whose slice runs now
-        self._leaving: list[Held] = []  # when that slice is durable
+        self._leaving: list[Departure] = []  # when that slice is durable
         self.running: dict[Task, Errand] = {}
 
     def pause(self, paused: bool) -> None:
@@ -72,7 +73,7 @@ class Slices:
             self._free.unpark_all()
 
     @property
-    def leaving(self) -> list[Held] | None:
+    def leaving(self) -> list[Departure] | None:
         """What leaves when the slice that runs now is durable; None while no slice runs."""
         return None if self._current is None else self._leaving
 
@@ -171,8 +172,8 @@ class Slices:
             return False, None, None
         else:
             late_error = self._suspend(errand)
-            if self._leaving:
-                self._depart(late_error)
+            if self._leaving and self._depart(errand.task, late_error):
+                step = _at_once()
             return True, step, late_error
         finally:
             self._current = None
@@ -206,14 +207,21 @@ class Slices:
         self._turns.undo(raised, [], envelope)
         envelope.error = errand.judge(envelope.error)  # which may be another one now
 
-    def _depart(self, late_error: BaseException | None) -> None:
-        """Calls that the slice made go on their way as soon as it is durable; with a slice that was undone they never do."""
+    def _depart(self, task: Task, late_error: BaseException | None) -> bool:
+        """Calls that the slice made go on their way as soon as it is durable; with a slice that was undone they never do.
+
+        True: the one that this task waits for has its outcome already (refused, mostly). Trio parks the task only after this, and
+        whoever woke it before would break trio.
+        """
         leaving, self._leaving = self._leaving, []
+        awaited = [one for one in leaving if one.not_parked(task)]
         if late_error is None:
             self._gate.hold(leaving)
-            return
-        for one in leaving:
-            one.refuse(late_error)
+        else:
+            for one in leaving:
+                one.refuse(late_error)
+        out = [one for one in awaited if not one.parked(task)]
+        return bool(out)
 
     def _turned_back(self) -> None:
         """The handler has ended without waiting for calls that it had begun to make: they never leave."""
@@ -261,3 +269,12 @@ class Slices:
                     self._called = None
                 else:
                     await trio.sleep(LOCK_POLL_SECONDS)
+
+
+def _at_once() -> Any:
+    """What a task tells trio that goes on in the next pass of the loop, whatever its handler wanted to wait for."""
+    wait = trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - its first step is what a task tells trio
+    try:
+        return wait.send(None)
+    finally:
+        wait.close()

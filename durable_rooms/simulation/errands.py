@@ -1,6 +1,6 @@
 """The other shipped scenario: rooms that call and tell one another, set alarms, are called under keys, and are deleted.
 
-What ran in a room is a line of its log, each with a name of its own, so that what is missing, there twice or there too early shows.
+What ran in a room is a line of its log, each with a name of its own: what is missing, there twice or there too early shows.
 """
 
 from collections import Counter

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
+import apsw
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -320,3 +321,35 @@ async def test_a_slice_that_cannot_be_made_durable_sends_nothing(autojump_clock)
             await caller.post_and_note("two")
         assert await ledger.lines() == ["one"]
         assert await caller.post_and_note("three") == 2
+
+
+class Owing(Caller):
+    """A slice of it can fail at its very end."""
+
+    migrations: ClassVar = [
+        *Caller.migrations,
+        "CREATE TABLE replies (id INTEGER PRIMARY KEY, message INTEGER NOT NULL "
+        "REFERENCES messages (id) DEFERRABLE INITIALLY DEFERRED)",
+    ]
+
+    async def owe_and_note(self, text: str) -> int:
+        self.sql("INSERT INTO replies (message) VALUES (-1)")
+        return await self.room(Ledger, "all").note(text)
+
+    async def owe_and_note_too_late(self, text: str) -> int:
+        self.sql("INSERT INTO replies (message) VALUES (-1)")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            return await self.room(Ledger, "all").note(text)
+        return -1
+
+
+@pytest.mark.parametrize("method", ["owe_and_note", "owe_and_note_too_late"])
+async def test_a_call_whose_slice_fails_as_it_is_made_never_leaves(method, autojump_clock):
+    """The outcome is known before trio has parked the handler: woken then, and cancelled too, it would break trio."""
+    async with open_test_runtime(Owing, Ledger) as runtime:
+        room = runtime.room(Owing, "a")
+        with pytest.raises(apsw.ConstraintError, match="FOREIGN KEY"):
+            await getattr(room, method)("never")
+        assert await runtime.room(Ledger, "all").lines() == []
+        assert await room.post_and_note("later") == 1
