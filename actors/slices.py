@@ -80,9 +80,9 @@ class Slices:
     def sender(self, what: str) -> tuple[Errand, Task]:
         """The async handler that runs now, or whose child the present task is, and that task. Raises StatementRefused."""
         errand = self._current
-        if errand is not None:
-            return errand, errand.task
         task = trio.lowlevel.current_task() if trio.lowlevel.in_trio_task() else None
+        if errand is not None and task is not None:  # a thread that the slice has just started may come before its end
+            return errand, errand.task
         inner = task
         while task is not None:
             errand = self.running.get(task)
