@@ -90,7 +90,7 @@ class Slices:
                 return errand, inner
             task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
         room = self._transaction.room
-        if self._transaction.running:
+        if self._transaction.running and inner is not None:
             raise StatementRefused(
                 f"{room}: {what} needs an async handler: nothing may leave a `def` handler before it has ended: it is all or "
                 "nothing. Write `async def`, or send without waiting: self.tell(…).",
