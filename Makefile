@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow simulate sabotage lint bench clean
+.PHONY: help demo test test-slow simulate simulate-errands sabotage lint bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,8 +18,11 @@ test: $(VENV)/dev.stamp  ## the tests, on all processors; ARGS="-k name" picks s
 test-slow: $(VENV)/dev.stamp  ## only the long ones
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
-simulate: $(VENV)/demo.stamp  ## 1,000 simulated worlds, 150,000 power cuts (40 minutes on 2 cores); ARGS="--seeds 50" or your own MODULE:SCENARIO
+simulate: $(VENV)/demo.stamp  ## 1,000 simulated worlds, 150,000 power cuts (50 minutes on 2 cores); ARGS="--seeds 50" or your own MODULE:SCENARIO
 	@$(BIN)/durable-rooms simulate --seeds 1000 $(ARGS)
+
+simulate-errands: $(VENV)/demo.stamp  ## the same of rooms that call and tell one another, with alarms, keys and deletes (40 minutes)
+	@$(BIN)/durable-rooms simulate durable_rooms.simulation:ErrandScenario --seeds 1000 $(ARGS)
 
 sabotage: $(VENV)/dev.stamp  ## known-bad variants of the product against the simulator; ARGS="--json", or words of their names
 	@$(BIN)/python -m tests.sabotage $(ARGS)

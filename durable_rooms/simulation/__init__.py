@@ -3,7 +3,7 @@
     report = simulate(MyScenario, seeds=200)      # or: durable-rooms simulate my_module:MyScenario --seeds 200
     found = Simulation(MyScenario(), seed=17).run()
 
-scenario    what a user writes: classes, clients, what must hold        chat   the shipped one        fit   mistakes in one
+scenario    what a user writes: classes, clients, what must hold        chat, errands   the shipped ones        fit   mistakes in one
 client      who calls rooms, and reads them in a session
 plan        what a seed stands for, spelled out                          faults, troubles   what goes wrong
 simulation  one seed: lives, cuts, looks                                 life   one process's stay
@@ -18,6 +18,7 @@ The product has no other implementation of anything for it: only its doors are r
 
 from durable_rooms.simulation.chat import ChatScenario
 from durable_rooms.simulation.client import Client
+from durable_rooms.simulation.errands import ErrandScenario
 from durable_rooms.simulation.fit import NotAScenario
 from durable_rooms.simulation.history import Call
 from durable_rooms.simulation.plan import Plan, plan_of
@@ -31,6 +32,7 @@ __all__ = [
     "Call",
     "ChatScenario",
     "Client",
+    "ErrandScenario",
     "Failure",
     "Found",
     "NotAScenario",
