@@ -3,7 +3,7 @@
     report = simulate(MyScenario, seeds=200)      # or: durable-rooms simulate my_module:MyScenario --seeds 200
     found = Simulation(MyScenario(), seed=17).run()
 
-scenario    what a user writes: classes, clients, what must hold        chat, errands   the shipped ones        fit   mistakes in one
+scenario    what a user writes: classes, clients, what must hold        chat, errands   shipped ones        fit   mistakes in one
 client      who calls rooms, and reads them in a session
 plan        what a seed stands for, spelled out                          faults, troubles   what goes wrong
 simulation  one seed: lives, cuts, looks                                 life   one process's stay

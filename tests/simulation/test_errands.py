@@ -1,4 +1,4 @@
-"""Rooms that call, tell, remind, are called under keys and are deleted, in simulated lives; and what is wrong on purpose shows."""
+"""Rooms that call, tell, remind, are called under keys and are deleted, in simulated lives; what is wrong on purpose shows."""
 
 import pytest
 
