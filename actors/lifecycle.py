@@ -28,6 +28,7 @@ from actors.seat import Seat
 from actors.syncer import Syncer
 from actors.tidying import Tidying
 from actors.tombstones import Tombstone
+from actors.waker import Waker
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ class Lifecycle:
     follower: Follower
     tidying: Tidying
     backoff: Backoff
+    waker: Waker
     _classes: Mapping[str, ActorClass]
     _seats: dict[RoomName, Seat]
     _admitting: bool
@@ -206,6 +208,7 @@ class Lifecycle:
             stone = Tombstone(name, buried, now, "load")
             catalog.tombstones.put(stone)
             await self.syncer.catalog_round()
+            self.waker.left(name, row.wake_at)
             self.follower.changed(self.source(name), row.position, 1)
             self.tidying.opened(name)
             self.backoff.succeeded(name)

@@ -128,7 +128,8 @@ def lay_ready(disk: Disk, loaded: Loaded, path: Path, name: RoomName, buried: in
     disk.rename(loaded.aside, aside)
     disk.sync_directory(path.parent)
     size, _ = disk.footprint(aside)
-    return Entry(name, False, True, position, version=version, created=created, last_active=now, bytes=size)
+    # Nobody has looked what it has to do by itself, nor when: it is opened once for that.
+    return Entry(name, False, True, position, version=version, created=created, last_active=now, bytes=size, wake_at=now)
 
 
 def put_in_place(disk: Disk, path: Path, buried: int) -> None:

@@ -1,7 +1,6 @@
 """Serving: the loop of one activation that takes its turns from the mailbox, and the tasks of its async handlers."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Protocol
 
 import trio
@@ -322,7 +321,10 @@ class Serving:
         self._wakeup.set()
         if timeouts.expired(envelope):
             raise timeouts.not_begun(envelope, self._room)
-        handler = partial(envelope.handler.function, self._actor, *envelope.args, **envelope.kwargs)
+
+        async def handler() -> Any:  # what makes it run once may have filled in its arguments by then: an alarm's
+            return await envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs)
+
         return await handler() if envelope.once is None else await run_once(envelope, self._transaction, handler)
 
     def _cut_off(self, errand: Errand | None) -> BaseException:

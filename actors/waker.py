@@ -40,7 +40,7 @@ _FIRST: WakeKey = (float("-inf"), "", "")
 
 
 class _Seat(Protocol):
-    def visit(self, *, patient: bool = False) -> AbstractAsyncContextManager[Activation]: ...
+    def visit(self, *, patient: bool = False, follows: bool = False) -> AbstractAsyncContextManager[Activation]: ...
 
 
 class Wakeable(Protocol):
@@ -187,7 +187,7 @@ class Waker:
                 self.forget(name)
                 return
             was_open = house.seated(name) is not None
-            async with house.seat(name).visit(patient=True) as activation:
+            async with house.seat(name).visit(patient=True, follows=True) as activation:  # deleted meanwhile: not made anew
                 activation.duties.begin()
                 with trio.move_on_after(WAKE_SECONDS_MAX):
                     await activation.duties.until_settled()

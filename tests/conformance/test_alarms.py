@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 import trio
 
-from durable_rooms import Actor, DiskFailed, Room, RoomsError
+from durable_rooms import DiskFailed, Room, RoomsError
 from durable_rooms.simulation.faults import Fault
 from durable_rooms.simulation.image import Keep
 from durable_rooms.testing import bare, open_test_runtime
 from tests.conformance.stand import Notes, cut_power, on_faulty_disk, on_still_disk
 from tests.conformance.yardstick import behaviour, statement
 from tests.rooms.chat import Sorry, one_room, other_program
-
-pytestmark = pytest.mark.skipif(not hasattr(Actor, "alarms"), reason="rooms have no alarms yet")
 
 HOUR = 3_600.0
 

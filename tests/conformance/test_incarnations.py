@@ -2,23 +2,13 @@
 
 from typing import Any
 
-import pytest
 import trio
 
 from actors.command import command
-from durable_rooms import Actor, Limits, Room, RoomsError, Runtime
+from durable_rooms import RoomsError
 from durable_rooms.testing import open_test_runtime
 from tests.conformance.stand import Callers, Notes, on_still_disk
 from tests.conformance.yardstick import behaviour, statement
-
-LATER = (
-    hasattr(Runtime, "delete"),
-    hasattr(Actor, "alarms"),
-    hasattr(Actor, "tell"),
-    hasattr(Limits(), "offload_seconds_max"),
-    "key" in Room.options.__annotations__,
-)
-pytestmark = pytest.mark.skipif(not all(LATER), reason="rooms have not yet all that is to be deleted, aborted and loaded here")
 
 
 class Timed(Notes):

@@ -12,8 +12,6 @@ from durable_rooms.testing import open_test_runtime
 from tests.conformance.stand import Callers, Notes, cut_power, on_faulty_disk
 from tests.conformance.yardstick import behaviour, statement
 
-pytestmark = pytest.mark.skipif(not hasattr(Runtime, "delete"), reason="rooms cannot be deleted yet")
-
 
 class Rooms(Notes):
     async def two_slices(self, body: str, seconds: float) -> str:

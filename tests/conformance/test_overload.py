@@ -9,8 +9,6 @@ from tests.conformance.stand import Notes
 from tests.conformance.yardstick import behaviour
 from tests.rooms.chat import one_after_another
 
-pytestmark = pytest.mark.skipif(not hasattr(Limits(), "waiting_calls_max"), reason="a runtime has no bound of its own yet")
-
 
 class Busy(Notes):
     async def hold(self, seconds: float) -> None:

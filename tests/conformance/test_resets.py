@@ -1,6 +1,5 @@
 """What begins a room anew: how it starts, and what a section that fails leaves."""
 
-import pytest
 import trio
 
 from durable_rooms import Limits, RoomsError
@@ -8,8 +7,6 @@ from durable_rooms.testing import open_test_runtime
 from tests.conformance.stand import Callers, Notes, on_still_disk
 from tests.conformance.yardstick import behaviour, statement
 from tests.rooms.chat import Sorry, one_room, outcome
-
-pytestmark = pytest.mark.skipif(not hasattr(Limits(), "exclusive_seconds_max"), reason="sections reset nothing yet")
 
 
 class Sections(Notes):

@@ -5,14 +5,11 @@ from random import Random
 import pytest
 import trio
 
-from durable_rooms import Actor
 from durable_rooms.simulation.image import Keep
 from durable_rooms.testing import open_test_runtime
 from tests.conformance.stand import Notes, cut_power, on_faulty_disk, on_still_disk
 from tests.conformance.yardstick import behaviour
 from tests.rooms.chat import Sorry
-
-pytestmark = pytest.mark.skipif(not hasattr(Actor, "tell"), reason="rooms cannot tell each other yet")
 
 
 class Teller(Notes):
