@@ -164,7 +164,7 @@ with durable_rooms.sync.open_runtime(data, [ChatRoom]) as runtime:
         room.post("child" if child == 0 else "parent")
         print("posted", flush=True)
     except RuntimeClosed as error:
-        print("refused:", error, flush=True)
+        print(f"refused: {error}", flush=True)
     if child:
         assert os.waitpid(child, 0)[1] == 0
         room.post("after")
@@ -188,7 +188,7 @@ async def main():
             try:
                 await room.post("child")
             except RuntimeClosed as error:
-                print("refused:", error, flush=True)
+                print(f"refused: {error}", flush=True)
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         await room.post("after")

@@ -40,7 +40,7 @@ RIGHT = [scenarios.Votes, scenarios.Orders, scenarios.Stores, scenarios.Counts, 
 
 @pytest.mark.parametrize("scenario", RIGHT)
 def test_a_correct_actor_passes(scenario):
-    for seed in (1, 2):
+    for seed in (2, 3):
         passed = found(scenario, seed)
         assert not passed.failures, passed.failures[0].problems
         assert passed.images
