@@ -2,13 +2,14 @@
 
 Handlers interleave, so rooms that call each other in a circle are no deadlock, unless one of them keeps others out
 (`exclusive`). Whoever is about to wait looks along what the holders wait for; where that leads back to a block that cannot end
-before this very wait does, it is refused. Every circle is closed by a wait that begins, since a block that has just been entered
-waits for nothing: so looking there is looking everywhere. Nothing is looked through where no room is held.
+before this very wait does, it is refused. An idempotency key is such a block for repeats under it. Every circle is closed by a
+wait that begins, since a block that has just been entered waits for nothing: so looking there is looking everywhere. Nothing is
+looked through where no room is held and no repeat waits.
 """
 
 from collections.abc import Iterator, Sequence
 
-from actors.errand import Errand, InnerCall, Section, Task
+from actors.errand import Errand, InnerCall, KeyWait, Section, Task
 from actors.errors import CallCycle
 
 SHOWN_EACH_END = 6  # of a long chain of calls: the message stays readable
@@ -32,8 +33,7 @@ def refuse_cycle(errand: Errand, task: Task, room: str, method: str, blockers: S
         cycle += f", which waits for {calls[0]}"
     error = CallCycle(
         f"{errand.room}: {errand.envelope.handler.name} would wait for ever, because the rooms wait for each other: {cycle}. "
-        f"{calls[0]} keeps others out by self.exclusive() until it ends. The last call was refused; nothing of it ran. "
-        "Call other rooms before or after the exclusive block.",
+        f"{calls[0]} {closing.how}. The last call was refused; nothing of it ran. {closing.instead}.",
         room=room,
     )
     error.method = method
@@ -67,6 +67,8 @@ def _held(level: Errand, errand: Errand, task: Task) -> Iterator[Section]:
     for section in level.sections:
         if section.errand is level and section.needs(task):
             yield section
+    if level.key is not None and level.key.needs(task):
+        yield level.key
 
 
 def _caller_towards(level: Errand, errand: Errand) -> InnerCall:
@@ -96,8 +98,12 @@ def _way_back(start: Sequence[Section], own: dict[Section, Errand]) -> tuple[Sec
     return None
 
 
-def _blockers(wait: InnerCall | Section) -> Iterator[tuple[list[str], Section]]:
+def _blockers(wait: InnerCall | Section | KeyWait) -> Iterator[tuple[list[str], Section]]:
     """Held blocks that must end before this wait does, each with the calls that lead there."""
+    if isinstance(wait, KeyWait):
+        if wait.key.owner is not None:
+            yield [], wait.key.owner
+        return
     if isinstance(wait, Section):
         for section in wait.errand.sections:
             if not section.admits(wait.task):
@@ -105,7 +111,7 @@ def _blockers(wait: InnerCall | Section) -> Iterator[tuple[list[str], Section]]:
         return
     answering = wait.errand
     if answering is None:
-        if not wait.begun or wait.handler.is_async:
+        if not wait.begun or wait.handler.apart:  # async and not started yet, or offloaded: it begins when nobody is kept out
             for section in wait.exchange.sections(wait.target):
                 yield [str(wait)], section
     elif not answering.over:

@@ -26,7 +26,7 @@ OTHER_ROOMS = "What its calls to other rooms did stays: read before you repeat i
 class Errand:
     """`room` is "Class/id"; `depth` counts the calls that led here, 0 for one from outside."""
 
-    __slots__ = ("cut", "depth", "envelope", "over", "room", "scope", "sections", "task", "verdict", "waits")
+    __slots__ = ("cut", "depth", "envelope", "fault", "key", "over", "room", "scope", "sections", "task", "verdict", "waits")
 
     def __init__(self, envelope: Envelope, room: str, sections: "list[Section]") -> None:
         self.envelope = envelope
@@ -34,9 +34,11 @@ class Errand:
         self.sections = sections  # those that are held in its room, whoever holds them
         self.task = trio.lowlevel.current_task()
         self.scope = trio.CancelScope(deadline=envelope.deadline)
-        self.waits: dict[InnerCall | Section, None] = {}
+        self.waits: dict[InnerCall | Section | KeyWait, None] = {}
+        self.key: KeySection | None = None  # the idempotency key under which it runs
         self.over = False
         self.cut = False  # its room was reset before it had ended
+        self.fault: BaseException | None = None  # what of its own made its room be reset
         self.verdict: BaseException | None = None  # what its caller is told although it was cut short
         self.depth = 0
         if isinstance(envelope, InnerCall):
@@ -158,6 +160,9 @@ class InnerCall(Envelope):
 class Section:
     """An exclusive block: waited for, then held, by one task of an errand."""
 
+    how = "keeps others out by self.exclusive() until it ends"
+    instead = "Call other rooms before or after the exclusive block"
+
     __slots__ = ("errand", "nurseries", "task", "timer")
 
     def __init__(self, errand: Errand, task: Task) -> None:
@@ -186,3 +191,28 @@ class Section:
                 return nursery in self.task.child_nurseries[self.nurseries :]
             task = nursery.parent_task
         return True
+
+
+class KeySection(Section):
+    """An idempotency key under which an async handler runs: repeats wait for its reply."""
+
+    how = "runs under an idempotency key, and repeats under it wait for its reply"
+    instead = "Give each call a key of its own"
+
+    __slots__ = ()
+
+
+class UnderWay(Protocol):
+    """What is known of a key under which handlers run (replies.KeyUnderWay)."""
+
+    owner: KeySection | None
+
+
+class KeyWait:
+    """A repeat that waits for the reply of the first call under its key."""
+
+    __slots__ = ("key", "waiter")
+
+    def __init__(self, waiter: Task, key: UnderWay) -> None:
+        self.waiter = waiter
+        self.key = key

@@ -10,7 +10,9 @@ from hashlib import blake2b
 from typing import Any, cast
 
 from actors.codec import packed
+from actors.cycles import refuse_cycle
 from actors.envelope import Envelope
+from actors.errand import Errand, KeySection, KeyWait
 from actors.errors import BadArguments, KeyInvalid
 from actors.handlers import Handler
 from actors.limits import KEY_BYTES_MAX
@@ -93,9 +95,10 @@ def _in_order(value: Any) -> Any:
     return value
 
 
-async def run_once(envelope: Envelope, transaction: Transaction, handler: Callable[[], Awaitable[Any]]) -> Any:
+async def run_once(errand: Errand, transaction: Transaction, handler: Callable[[], Awaitable[Any]]) -> Any:
     """In the first slice of an async handler whose call runs once: its reply, if it is kept or another is about to give it,
-    otherwise what the handler returns."""
+    otherwise what the handler returns. Raises CallCycle: that one waits for this very call."""
+    envelope = errand.envelope
     once = envelope.once
     answer = once.answered(transaction) if once is not None else None
     if answer is not None:
@@ -107,19 +110,25 @@ async def run_once(envelope: Envelope, transaction: Transaction, handler: Callab
     runs = under_way.setdefault(once.key, KeyUnderWay(once.method, once.digest))
     runs.people += 1
     try:
-        while runs.owned:
+        while runs.owner is not None:
+            refuse_cycle(errand, errand.task, errand.room, f"{envelope.handler.name} (under its key)", (runs.owner,))
             envelope.kept = _WAITS
-            await runs.waiting.park()
+            wait = KeyWait(errand.task, runs)
+            errand.waits[wait] = None
+            try:
+                await runs.waiting.park()
+            finally:
+                del errand.waits[wait]
             envelope.kept = ""
             answer = once.answered(transaction)
             if answer is not None:
                 envelope.once = None
                 return answer[0]
-        runs.owned = True
+        runs.owner = errand.key = KeySection(errand, errand.task)
         try:
             return await handler()
         finally:
-            runs.owned = False
+            runs.owner = errand.key = None
     finally:
         runs.people -= 1
         if runs.people:

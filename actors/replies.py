@@ -36,12 +36,12 @@ _FORGET = "DELETE FROM _replies WHERE id <= ?"
 class KeyUnderWay:
     """A key under which an async handler runs, and those who wait for its reply."""
 
-    __slots__ = ("digest", "method", "owned", "people", "waiting")
+    __slots__ = ("digest", "method", "owner", "people", "waiting")
 
     def __init__(self, method: str, digest: bytes) -> None:
         self.method = method
         self.digest = digest
-        self.owned = False  # one of them runs the handler
+        self.owner: Any = None  # the errand.Section of the one who runs the handler
         self.people = 0  # the one who runs it, and those who wait
         self.waiting = trio.lowlevel.ParkingLot()
 

@@ -325,7 +325,10 @@ class Serving:
         async def handler() -> Any:  # what makes it run once may have filled in its arguments by then: an alarm's
             return await envelope.handler.function(self._actor, *envelope.args, **envelope.kwargs)
 
-        return await handler() if envelope.once is None else await run_once(envelope, self._transaction, handler)
+        if envelope.once is None:
+            return await handler()
+        errand, _ = self._slices.sender(envelope.handler.name)
+        return await run_once(errand, self._transaction, handler)
 
     def _cut_off(self, errand: Errand | None) -> BaseException:
         """What the caller of a handler is told that was cancelled: at its deadline, or with its room."""
@@ -341,7 +344,9 @@ class Serving:
         if errand is not None and errand.verdict is not None:
             return errand.verdict
         why = served.cut_by or ("a turn of the room was void" if served.void else "the runtime stops, or its caller has left")
-        if served.void and (errand is None or not errand.left):
+        error: RoomReset | OutcomeUnknown
+        kept = errand.envelope.kept if errand is not None else ""
+        if served.void and not kept:
             again = served.refusal is None or served.refusal.retryable
             error = RoomReset(
                 f"{self._room}: the room was reset while this call was under way ({why}). Nothing of it stays"
@@ -349,11 +354,13 @@ class Serving:
                 room=self._room,
             )
             error.retryable = again
-            return error
-        kept = errand.envelope.kept if errand is not None else ""
-        return OutcomeUnknown(
-            f"{self._room}: an async handler was cut short ({why}). {kept or 'Read before you repeat the call'}.", room=self._room
-        )
+        else:
+            error = OutcomeUnknown(
+                f"{self._room}: an async handler was cut short ({why}). {kept or 'Read before you repeat the call'}.",
+                room=self._room,
+            )
+        error.__cause__ = errand.fault if errand is not None else None
+        return error
 
     # -- another program's lock -----------------------------------------------------------------------------------------
     async def _wait_for_lock(self) -> None:
