@@ -4,9 +4,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+import trio
+
 from actors.codec import unpacked
 from actors.envelope import Envelope
-from actors.errors import BadArguments, RoomsError, RuntimeClosed, TurnVoid
+from actors.errors import BadArguments, OutcomeUnknown, RoomReset, RoomsError, RuntimeClosed, TurnVoid
 from actors.handlers import Handlers
 from actors.names import RoomName
 from actors.outgoing import Tell
@@ -50,6 +52,8 @@ class Delivery(Envelope):
         error = self.error
         if isinstance(error, TurnVoid):
             return not self.receipt.kept
+        if isinstance(error, RoomReset | OutcomeUnknown) and isinstance(error.__cause__, trio.TooSlowError):
+            return True  # it kept others out for too long
         if isinstance(error, RoomsError):
             return not (error.retryable or error.ran == "unknown" or isinstance(error, RuntimeClosed))
         return True

@@ -10,12 +10,17 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, cast
 
+import apsw
 import trio
 
 from actors.cycles import refuse_cycle
 from actors.errand import Errand, Section, Task
-from actors.errors import CallFailed
+from actors.errors import CallFailed, DeadlineExceeded
 from actors.limits import EXCLUSIVE_DEPTH_MAX
+from actors.quarantine import is_damage
+from actors.timeouts import expired
+from actors.transaction import void_turn
+from actors.turn import damaged_turn
 
 
 class Host(Protocol):
@@ -104,9 +109,9 @@ class Exclusive:
 
     async def leave(self, section: Section, error: BaseException | None) -> None:
         errand = section.errand
-        failed = _failure(error)
+        failed = _failure(error, errand)
         if failed is not None and not self._host.over:
-            errand.verdict = errand.judge(failed)
+            errand.verdict = errand.judge(_as_told(failed, errand.room))
             failed.add_note(f"(raised in an exclusive block of {errand}: the room was reset)")
             self._host.reset(f"an exclusive block of {errand.envelope.handler.name} raised {type(failed).__name__}")
         self.drop(section)
@@ -131,7 +136,9 @@ class Exclusive:
         with section.timer:
             await trio.sleep(seconds)
             errand = section.errand
-            self._host.reset(f"an exclusive block of {errand.envelope.handler.name} was held for more than {seconds:g} s")
+            why = f"an exclusive block of {errand.envelope.handler.name} was held for more than {seconds:g} s"
+            errand.fault = trio.TooSlowError(why)
+            self._host.reset(why)
 
 
 class Block:
@@ -157,8 +164,23 @@ class Block:
             await self._exclusive.leave(section, error)
 
 
-def _failure(error: BaseException | None) -> BaseException | None:
-    """What makes a block fail. One that is cancelled ends in order: its own code, or whoever waits for it, asked for that."""
+def _failure(error: BaseException | None, errand: Errand) -> BaseException | None:
+    """What makes a block fail. One that is cancelled ends in order: its own code, or whoever waits for it, asked for that. So
+    does one whose caller's time is up in the middle of a slice."""
     if isinstance(error, BaseExceptionGroup):
         return cast("BaseExceptionGroup[BaseException]", error).split(trio.Cancelled)[1]
+    if isinstance(error, DeadlineExceeded) and error.room in ("", errand.room) and expired(errand.envelope):
+        return None
     return error if isinstance(error, Exception) else None
+
+
+def _as_told(failed: BaseException, room: str) -> BaseException:
+    """An error by which SQLite ended more than the call, as its caller is told of it outside of a block, too."""
+    told: BaseException = failed
+    if isinstance(failed, apsw.FullError):
+        told = void_turn(failed, room)
+    elif isinstance(failed, apsw.Error) and is_damage(failed):
+        told = damaged_turn(failed, room)
+    if told is not failed:
+        told.__cause__ = failed
+    return told

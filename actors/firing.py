@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import apsw
+import trio
 
 from actors.actor_class import ActorClass
 from actors.alarms import Alarms, Row, Table
@@ -19,7 +20,17 @@ from actors.codec import unpacked
 from actors.doors import Doors
 from actors.duties import Duties
 from actors.envelope import Envelope
-from actors.errors import NoDescriptors, OutcomeUnknown, RoomLocked, RoomsError, RoomUnfit, RuntimeClosed, StorageFull, TurnVoid
+from actors.errors import (
+    NoDescriptors,
+    OutcomeUnknown,
+    RoomLocked,
+    RoomReset,
+    RoomsError,
+    RoomUnfit,
+    RuntimeClosed,
+    StorageFull,
+    TurnVoid,
+)
 from actors.handlers import Handler
 from actors.limits import RETRY_SECONDS_FIRST, Limits
 from actors.sql import internal
@@ -35,7 +46,7 @@ REASON_CHARACTERS_MAX = 500  # of what a handler raised; the log has all of it
 _DUE = "SELECT name, due FROM _alarms WHERE due <= ? ORDER BY due, name LIMIT ?"
 _NEXT = "SELECT name, due FROM _alarms WHERE due IS NOT NULL ORDER BY due, name LIMIT ?"
 _VAIN = (None,)  # the reply to a call whose handler is not to run
-_OF_THE_ROOM = (OutcomeUnknown, StorageFull, RoomLocked, RoomUnfit, NoDescriptors)
+_OF_THE_ROOM = (StorageFull, RoomLocked, RoomUnfit, NoDescriptors)
 _OF_THE_DISK = (apsw.IOError, apsw.FullError, apsw.BusyError, apsw.CantOpenError, apsw.NoMemError)
 
 
@@ -238,6 +249,8 @@ def is_its_own(error: BaseException, room: str) -> bool:
     """Whether a handler failed by itself, so that it counts: not the room, the disk or a neighbour in its turn."""
     if isinstance(error, TurnVoid):
         return error.__cause__ is not None  # the neighbours of the one at whose statement SQLite rolled back have none
+    if isinstance(error, RoomReset | OutcomeUnknown) and error.room in ("", room):
+        return isinstance(error.__cause__, trio.TooSlowError)  # it kept others out for too long
     if isinstance(error, (RuntimeClosed, *_OF_THE_DISK)):
         return False
     return not (isinstance(error, RoomsError) and isinstance(error, _OF_THE_ROOM) and error.room in ("", room))
