@@ -4,17 +4,18 @@ caller → stub → mailbox → activation → actor → storage → commit → 
                                           │
                                        outbox → follower
 
-In the order of that flow: `room` (the stub), `envelope`, `mailbox`, `seat` and `activation` (a room's place and its stay in
-memory), `turn` and `slices` (calls, one at a time), `actor`, `sql`, `transaction`, `storage`, `syncer` and `gate`; `capture`
-fills the outbox, `follower` is the door to replication; `runtime` wires, `house` opens and closes a data directory.
-Imports nothing of ours. Users import from `durable_rooms`.
+In the order of that flow: `room` (the stub); `calls` (envelope, mailbox, turn, slices); `activation` (a room's place and its stay
+in memory); `actor`; `statements` and `tables` (what is said to SQLite, and what is inside a file); `storage`; `sync` (rounds and
+gates). `tables/capture` fills the outbox, `follower` is the door to replication; `runtime` wires, `directory/house` opens and
+closes a data directory. Beside it: `errands`, `tells` and `alarms`, by which rooms move one another; `reads`, past the mailbox;
+`lifecycle`, from outside. `system` has the ways out of the process. Imports nothing of ours. Users import from `durable_rooms`.
 """
 
 from actors.actor import Actor
-from actors.alarms import Alarm, Alarms
+from actors.alarms.alarms import Alarm, Alarms
 from actors.command import command
-from actors.disk import Disk
-from actors.doors import Doors
+from actors.directory.house import open_house
+from actors.directory.listing import RoomInfo
 from actors.errors import (
     ActorFailed,
     BadArguments,
@@ -73,19 +74,19 @@ from actors.follower import (
     Table,
     TableChanges,
 )
-from actors.house import open_house
 from actors.limits import Limits
-from actors.listing import RoomInfo
-from actors.migration import Migration
 from actors.names import DataDir, RoomName
-from actors.read import Answer, Freshness, ReadCall, read
+from actors.reads.read import Answer, Freshness, ReadCall, read
 from actors.room import Reply, Room
 from actors.runtime import Runtime
-from actors.sql import SQL, Row, Rows, SQLValue
+from actors.statements.sql import SQL, Row, Rows, SQLValue
 from actors.status import RuntimeStatus
-from actors.tells import DeadTells
-from actors.threads import InlineThreads, Threads, WorkerThreads
-from actors.watchdog import Stall
+from actors.system.disk import Disk
+from actors.system.doors import Doors
+from actors.system.threads import InlineThreads, Threads, WorkerThreads
+from actors.system.watchdog import Stall
+from actors.tables.migration import Migration
+from actors.tells.tells import DeadTells
 
 __all__ = [
     "SQL",

@@ -6,14 +6,14 @@ from inspect import getattr_static
 from random import Random
 from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
-from actors import fulltext
-from actors.alarms import Alarms
+from actors.alarms.alarms import Alarms
 from actors.errors import StatementRefused
-from actors.kv import KeyValue
-from actors.migration import Migration
 from actors.room import Room
-from actors.sql import SQL
-from actors.tells import DeadTells, Tells
+from actors.statements import fulltext
+from actors.statements.sql import SQL
+from actors.tables.kv import KeyValue
+from actors.tables.migration import Migration
+from actors.tells.tells import DeadTells, Tells
 
 A = TypeVar("A", bound="Actor")
 P = ParamSpec("P")

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from inspect import getattr_static, isfunction
 
 from actors.actor import STUB_NAMES, Actor, handler_names_reserved
+from actors.calls.handlers import Handler, Handlers
 from actors.errors import StatementRefused
-from actors.fulltext import declared
-from actors.handlers import Handler, Handlers
-from actors.migration import Migration, as_migrations
+from actors.statements.fulltext import declared
+from actors.tables.migration import Migration, as_migrations
 
 ON_ALARM = "on_alarm"
 

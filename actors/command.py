@@ -5,7 +5,7 @@ from collections.abc import Callable
 from inspect import iscoroutinefunction, isfunction
 from typing import ParamSpec, TypeVar
 
-from actors.handlers import MANNER, Manner
+from actors.calls.handlers import MANNER, Manner
 
 P = ParamSpec("P")
 R = TypeVar("R")

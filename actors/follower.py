@@ -13,9 +13,9 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from actors.doors import Doors
 from actors.names import RoomName
-from actors.sql import SQLValue
+from actors.statements.sql import SQLValue
+from actors.system.doors import Doors
 
 
 class Position(NamedTuple):

@@ -11,16 +11,16 @@ from weakref import ref
 
 import trio
 
-from actors import keyed, timeouts
-from actors.admission import Admission
-from actors.envelope import Envelope, seal
+from actors.calls import keyed, timeouts
+from actors.calls.admission import Admission
+from actors.calls.envelope import Envelope, seal
+from actors.calls.handlers import Handler, Handlers
 from actors.errors import RoomsError, RuntimeClosed
 from actors.follower import Position
-from actors.handlers import Handler, Handlers
-from actors.host import wrong_door
 from actors.limits import Limits
 from actors.names import RoomName
-from actors.read import IN_ROOM, Answer, Freshness, ReadCall, checked
+from actors.reads.read import IN_ROOM, Answer, Freshness, ReadCall, checked
+from actors.system.host import wrong_door
 
 A = TypeVar("A")
 P = ParamSpec("P")

@@ -8,41 +8,41 @@ from typing import Any, TypeVar
 
 import trio
 
-from actors.activation import Activation
+from actors.activation.activation import Activation
+from actors.activation.residents import Residents
+from actors.activation.seat import Seat
+from actors.activation.source import RoomSource
 from actors.actor import Actor
 from actors.actor_class import ActorClass
-from actors.admission import Admission
-from actors.backoff import Backoff
-from actors.catalog import Catalog
-from actors.courier import Courier
-from actors.deletion import finish_all
-from actors.doors import Doors
-from actors.envelope import Envelope
-from actors.errand import InnerCall, Section
+from actors.alarms.waker import Waker
+from actors.calls.admission import Admission
+from actors.calls.envelope import Envelope
+from actors.calls.handlers import Handlers
+from actors.calls.mailbox import Mailbox
+from actors.calls.pace import Pace
+from actors.directory.catalog import Catalog
+from actors.errands.errand import InnerCall, Section
 from actors.errors import BadArguments, DiskFailed, OutcomeUnknown, RoomsError
 from actors.follower import Follower, Position, Source
-from actors.handlers import Handlers
-from actors.lane import Lane
-from actors.lifecycle import Lifecycle
+from actors.lifecycle.deletion import finish_all
+from actors.lifecycle.lifecycle import Lifecycle
 from actors.limits import Limits
-from actors.mailbox import Mailbox
-from actors.memory import Memory
 from actors.names import DataDir, RoomName, room_name
-from actors.pace import Pace
-from actors.read import Answer, ReadCall
-from actors.residents import Residents
+from actors.reads.lane import Lane
+from actors.reads.read import Answer, ReadCall
+from actors.reads.under_way import UnderWay
 from actors.room import Room, Terms, Witness, closed
-from actors.schemas import Schemas
-from actors.seat import Seat
-from actors.source import RoomSource
-from actors.space import Space
 from actors.status import Left, RuntimeStatus
-from actors.syncer import Syncer
-from actors.template import Templates
-from actors.tidying import Tidying
-from actors.under_way import UnderWay
-from actors.waker import Waker
-from actors.watchdog import Watchdog
+from actors.storage.tidying import Tidying
+from actors.sync.space import Space
+from actors.sync.syncer import Syncer
+from actors.system.backoff import Backoff
+from actors.system.doors import Doors
+from actors.system.memory import Memory
+from actors.system.watchdog import Watchdog
+from actors.tables.schemas import Schemas
+from actors.tables.template import Templates
+from actors.tells.courier import Courier
 
 A = TypeVar("A", bound=Actor)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from actors.watchdog import Stall
+from actors.system.watchdog import Stall
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from time import perf_counter, time
 
 import apsw
 
-from actors.disk import Disk
+from actors.system.disk import Disk
 from benchmarks import bare_sqlite, workload
 from benchmarks.machine import Unfit
 from benchmarks.rooms_on_disk import sync

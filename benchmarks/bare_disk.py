@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
-from actors.disk import Disk
+from actors.system.disk import Disk
 
 BLOCK = b"\1" * 4096
 

@@ -18,9 +18,9 @@ from typing import TypeVar
 
 import trio
 
-from actors.doors import Doors
-from actors.storage import run_checkpoint
-from actors.threads import WorkerThreads
+from actors.storage.storage import run_checkpoint
+from actors.system.doors import Doors
+from actors.system.threads import WorkerThreads
 from benchmarks import workload
 from benchmarks.callers import Load, open_loop
 from benchmarks.chat_room import ChatRoom, settle

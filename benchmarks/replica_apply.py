@@ -15,10 +15,10 @@ from typing import Any
 
 import apsw
 
-from actors.disk import Disk
 from actors.follower import Changes, EpochStart, Position, Schema, TableChanges
 from actors.names import RoomName
-from actors.schema import read_schema
+from actors.system.disk import Disk
+from actors.tables.schema import read_schema
 from benchmarks import workload
 from benchmarks.harness import Bench, beside
 from benchmarks.records import REPLICA_APPLY, Record

@@ -11,9 +11,9 @@ from pathlib import Path
 import apsw
 import trio
 
-from actors.catalog import Catalog, add
-from actors.disk import Disk
+from actors.directory.catalog import Catalog, add
 from actors.names import DataDir, RoomName
+from actors.system.disk import Disk
 from benchmarks import workload
 from benchmarks.chat_room import ChatRoom
 from durable_rooms import SQLiteReplica, open_runtime

@@ -24,7 +24,7 @@ from time import perf_counter
 
 import trio
 
-from actors.tidying import WAL_LEFT_BYTES_MAX, WALS_LEFT_MAX
+from actors.storage.tidying import WAL_LEFT_BYTES_MAX, WALS_LEFT_MAX
 from benchmarks.harness import Bench
 from benchmarks.process import REPOSITORY, open_files, resident_bytes
 from benchmarks.records import Record, Target

@@ -4,7 +4,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Generic, NoReturn, TypeVar
 
-from actors.host import host, wrong_door
+from actors.system.host import host, wrong_door
 
 T = TypeVar("T")
 

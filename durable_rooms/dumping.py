@@ -17,8 +17,8 @@ import trio
 
 from actors import Disk, RoomName, RoomUnfit
 from actors.runtime import Runtime
-from actors.sql import internal
-from actors.sqltext import quoted
+from actors.statements.sql import internal
+from actors.statements.sqltext import quoted
 from durable_rooms.verify.files import BUSY_SECONDS, FileMoved, footprint, held_still, wal_of
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # of file systems without hard links

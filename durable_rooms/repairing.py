@@ -16,26 +16,15 @@ from time import sleep
 import apsw
 import trio
 
-from actors import (
-    Changes,
-    DataDir,
-    Doors,
-    Position,
-    ReplicationLate,
-    RoomCopy,
-    RoomName,
-    RoomUnfit,
-    Source,
-    StatementRefused,
-    capture,
-)
-from actors.catalog import Catalog
-from actors.gate import DURABLE
-from actors.owner import Ownership
-from actors.schemas import Schemas
-from actors.source import found
-from actors.sql import internal
-from actors.storage import beside
+from actors import Changes, DataDir, Doors, Position, ReplicationLate, RoomCopy, RoomName, RoomUnfit, Source, StatementRefused
+from actors.activation.source import found
+from actors.directory.catalog import Catalog
+from actors.directory.owner import Ownership
+from actors.statements.sql import internal
+from actors.storage.storage import beside
+from actors.sync.gate import DURABLE
+from actors.tables import capture
+from actors.tables.schemas import Schemas
 from durable_rooms.hatch.client import call_running
 from durable_rooms.hatch.wire import Recopy
 from replication import Replicator, SQLiteReplica

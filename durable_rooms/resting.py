@@ -10,12 +10,12 @@ from pathlib import Path
 import apsw
 
 from actors import DataDir, Disk, RoomExists, RoomName, RoomUnfit
-from actors.catalog import Catalog
-from actors.deletion import beyond, bury, remove_files
-from actors.loading import clear, lay_ready, part_of, prepare, put_in_place
+from actors.directory.catalog import Catalog
+from actors.directory.quarantine import call_deleted
+from actors.directory.tombstones import Tombstone
+from actors.lifecycle.deletion import beyond, bury, remove_files
+from actors.lifecycle.loading import clear, lay_ready, part_of, prepare, put_in_place
 from actors.names import room_file
-from actors.quarantine import call_deleted
-from actors.tombstones import Tombstone
 from durable_rooms.inspect.place import require
 from durable_rooms.recovery.recover import owned
 

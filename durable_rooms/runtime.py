@@ -27,7 +27,7 @@ from actors import (
     RoomName,
 )
 from actors.errors import RuntimeClosed
-from actors.read import checked
+from actors.reads.read import checked
 from actors.room import Terms, Witness, closed
 from durable_rooms.doorway import Doorway
 from durable_rooms.dumping import Dumped, dump_open, unknown

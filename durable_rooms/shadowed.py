@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-_MARKERS = {"actors": "house.py", "replication": "replicator.py"}  # a file that only our package has
+_MARKERS = {"actors": "follower.py", "replication": "replicator.py"}  # a file that only our package has
 
 
 def check() -> None:

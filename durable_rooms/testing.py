@@ -17,25 +17,25 @@ import trio
 
 from actors import SQL, Actor, Disk, Doors, InlineThreads, Limits, Rows, SQLValue
 from actors.actor_class import ActorClass, actor_classes
-from actors.alarms import Alarms
-from actors.annex import TELLS
-from actors.codec import unpacked
-from actors.envelope import Envelope, seal
-from actors.guard import Guard
-from actors.handlers import Handler, Handlers
-from actors.interior import make_internal_tables, migrate, name_room
-from actors.kv import KeyValue
-from actors.mailbox import Mailbox
-from actors.migration import as_migrations
+from actors.alarms.alarms import Alarms
+from actors.calls.envelope import Envelope, seal
+from actors.calls.handlers import Handler, Handlers
+from actors.calls.mailbox import Mailbox
+from actors.calls.turn import Turns
 from actors.names import RoomName, room_name
-from actors.read import ReadCall
-from actors.read_scope import shown
-from actors.replies import Replies
-from actors.schemas import Schemas
-from actors.sql import internal
-from actors.tells import Tells
-from actors.transaction import Transaction
-from actors.turn import Turns
+from actors.reads.read import ReadCall
+from actors.reads.read_scope import shown
+from actors.statements.codec import unpacked
+from actors.statements.guard import Guard
+from actors.statements.sql import internal
+from actors.statements.transaction import Transaction
+from actors.tables.annex import TELLS
+from actors.tables.interior import make_internal_tables, migrate, name_room
+from actors.tables.kv import KeyValue
+from actors.tables.migration import as_migrations
+from actors.tables.replies import Replies
+from actors.tables.schemas import Schemas
+from actors.tells.tells import Tells
 from durable_rooms.runtime import Runtime, open_with_doors
 from replication import SQLiteReplica
 

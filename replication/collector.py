@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import trio
 
 from actors import Position, RoomName, Source
-from actors.backoff import doubled
+from actors.system.backoff import doubled
 from replication.batch import Drain
 from replication.limits import (
     BACKLOG_ENTRIES_MIN,

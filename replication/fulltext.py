@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import apsw
 
-from actors.fulltext import OPTIONS, ROWIDS, create, free_rowid, trigger_names, triggers
-from actors.sql import internal
-from actors.words import PREFIX
+from actors.statements.fulltext import OPTIONS, ROWIDS, create, free_rowid, trigger_names, triggers
+from actors.statements.sql import internal
+from actors.statements.words import PREFIX
 from replication.shape import ROOM, fold, quoted
 
 logger = logging.getLogger("durable_rooms.replication")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import apsw
 
-from actors.read import IN_ROOM
+from actors.reads.read import IN_ROOM
 from replication.limits import WINDOW_SECONDS
 
 

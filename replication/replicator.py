@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from actors import Position, ReplicationLate, RoomName, Rooms, RoomsError, Source
-from actors.backoff import doubled
+from actors.system.backoff import doubled
 from replication.arrivals import Arrivals
 from replication.backlog import apply_backlog
 from replication.batch import Applied, Drain, RowsRefused, apply

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import apsw
 
-from actors.fulltext import NotIndexed, asked
-from actors.sql import Rows, internal
+from actors.statements.fulltext import NotIndexed, asked
+from actors.statements.sql import Rows, internal
 from replication.fulltext import Indexed, indexed
 from replication.shape import ROOM, fold, listed, load_schema, quoted, registered, united
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from typing import Any
 
-from actors.host import wrong_door
+from actors.system.host import wrong_door
 from durable_rooms.border.crossing import Item
 
 

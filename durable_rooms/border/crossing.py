@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 import trio
 
-from actors import keyed, timeouts
 from actors.actor import Actor
-from actors.envelope import Envelope
+from actors.calls import keyed, timeouts
+from actors.calls.envelope import Envelope
 from actors.errors import CallTimeout, OutcomeUnknown, RoomsError, RuntimeClosed
 from actors.limits import TIMEOUT_GRACE_SECONDS
 from actors.names import RoomName
-from actors.read import IN_ROOM
+from actors.reads.read import IN_ROOM
 from actors.room import Terms
 from durable_rooms.runtime import Runtime
 

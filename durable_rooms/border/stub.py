@@ -5,10 +5,10 @@ from types import EllipsisType
 from typing import Any, Generic, Self, TypeVar
 
 from actors.actor import Actor
-from actors.envelope import seal
-from actors.handlers import Handler, Handlers
+from actors.calls.envelope import seal
+from actors.calls.handlers import Handler, Handlers
 from actors.names import RoomName
-from actors.read import Freshness
+from actors.reads.read import Freshness
 from actors.room import DEFAULT_TERMS, Reply, Terms
 from durable_rooms.border.border import Border
 from durable_rooms.border.crossing import Crossing

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from actors import Actor, DataDirInUse, DiskFailed, DiskUnfit, RoomIdInvalid
-from actors.codec import by_value
+from actors.statements.codec import by_value
 from durable_rooms.cli.recover import parsed
 from durable_rooms.hatch.client import Lost, call_running
 from durable_rooms.hatch.direct import call_directory

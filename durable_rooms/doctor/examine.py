@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actors import Disk, Limits
-from actors.mount import mount_of
+from actors.system.mount import mount_of
 from durable_rooms.doctor.directory import directory
 from durable_rooms.doctor.finding import Finding, notice, problem
 from durable_rooms.doctor.machine import machine

@@ -14,7 +14,7 @@ import apsw
 import msgpack
 
 from actors import Limits
-from actors.house import DESCRIPTORS_KEPT, DESCRIPTORS_PER_ROOM
+from actors.directory.house import DESCRIPTORS_KEPT, DESCRIPTORS_PER_ROOM
 from durable_rooms.doctor.finding import Finding, notice, ok, problem
 
 SYNCFS_TELLS = (5, 8)  # the Linux from which syncfs reports errors of writing

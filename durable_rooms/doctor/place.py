@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 
 from actors import Disk
-from actors.mount import Mount
+from actors.system.mount import Mount
 from durable_rooms.doctor.finding import Finding, notice, ok, problem
 from durable_rooms.inspect.words import size
 

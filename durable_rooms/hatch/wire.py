@@ -16,10 +16,10 @@ import msgpack
 import trio
 
 from actors.actor import Actor
-from actors.codec import no_extension
 from actors.errors import BadArguments, ReplicationLate, RoomsError
 from actors.names import RoomName
 from actors.runtime import Runtime
+from actors.statements.codec import no_extension
 from replication import Replicator, replicators_of
 
 VERSION = 1

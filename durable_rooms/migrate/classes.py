@@ -9,7 +9,7 @@ from types import ModuleType
 
 from actors import Actor
 from actors.actor_class import actor_classes
-from actors.migration import as_migrations
+from actors.tables.migration import as_migrations
 
 GUARD = 'the program must start only under `if __name__ == "__main__":`'
 

@@ -18,8 +18,8 @@ import trio
 
 import actors
 from actors import Actor, DataDir, Disk, Doors, Limits, NoFollower, Position, RoomName, RoomsError, RoomUnfit
-from actors.catalog import Catalog, Entry, add
-from actors.sql import internal
+from actors.directory.catalog import Catalog, Entry, add
+from actors.statements.sql import internal
 from durable_rooms.dumping import dump_beside
 from durable_rooms.inspect.words import size
 from durable_rooms.migrate.report import Failure, Rehearsal, Tried

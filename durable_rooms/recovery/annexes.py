@@ -2,8 +2,8 @@
 
 import apsw
 
-from actors.annex import TABLES
-from actors.sql import internal
+from actors.statements.sql import internal
+from actors.tables.annex import TABLES
 from durable_rooms.recovery.blueprint import Shape, shape_of
 from durable_rooms.recovery.build import fill
 from durable_rooms.recovery.report import TableReport

@@ -7,11 +7,11 @@ from typing import Any
 
 import apsw
 
-from actors.catalog import Catalog
-from actors.disk import Disk
+from actors.directory.catalog import Catalog
 from actors.follower import Position
 from actors.names import DataDir, RoomName
-from actors.schema import digest as digest_of_tables
+from actors.system.disk import Disk
+from actors.tables.schema import digest as digest_of_tables
 from durable_rooms.recovery.annexes import fill_annexes, read_annexes
 from durable_rooms.recovery.blueprint import Blueprint, Shape, Thing, digest_of, is_users, raise_tables, shape_of, tables_of
 from durable_rooms.recovery.build import fill, fill_sequences, finish, open_new, rebuild_indexes_of_text

@@ -6,10 +6,10 @@ from typing import Any
 import apsw
 
 from actors.errors import StatementRefused
-from actors.interior import make_internal_tables
-from actors.schema import read_schema
-from actors.sql import internal
-from actors.sqltext import quoted
+from actors.statements.sql import internal
+from actors.statements.sqltext import quoted
+from actors.tables.interior import make_internal_tables
+from actors.tables.schema import read_schema
 
 ORDER = ("table", "index")  # views and triggers follow when the rows are there, or the triggers would run
 

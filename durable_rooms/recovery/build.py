@@ -7,15 +7,15 @@ from typing import Any
 
 import apsw
 
-from actors import capture
-from actors.annex import TABLES
 from actors.errors import StatementRefused
 from actors.follower import Position
-from actors.interior import FORMAT, name_room
 from actors.names import RoomName
-from actors.schema import read_schema
-from actors.sql import internal, internal_many
-from actors.sqltext import quoted
+from actors.statements.sql import internal, internal_many
+from actors.statements.sqltext import quoted
+from actors.tables import capture
+from actors.tables.annex import TABLES
+from actors.tables.interior import FORMAT, name_room
+from actors.tables.schema import read_schema
 from durable_rooms.recovery.blueprint import Blueprint, Shape, local_tables, raise_rest
 from durable_rooms.recovery.report import NotRecovered
 from durable_rooms.recovery.salvage import Row

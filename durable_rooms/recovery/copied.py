@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.follower import Column, Position, Schema
 from actors.names import RoomName
-from actors.sqltext import quoted
+from actors.statements.sqltext import quoted
 from durable_rooms.recovery.blueprint import Blueprint, Thing
 from durable_rooms.verify.files import has, held_still, reading
 from replication.shape import ROOM, listed, load_schema

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import apsw
 
-from actors.catalog import Catalog, Entry
-from actors.disk import Disk
+from actors.directory.catalog import Catalog, Entry
+from actors.directory.owner import Ownership
+from actors.directory.quarantine import call_recovered, place_of, put_into_quarantine
 from actors.follower import Position
 from actors.names import DataDir, RoomName, room_file
-from actors.owner import Ownership
-from actors.quarantine import call_recovered, place_of, put_into_quarantine
-from actors.rehome import delete_database, wal_of
-from actors.sql import internal
+from actors.statements.sql import internal
+from actors.storage.rehome import delete_database, wal_of
+from actors.system.disk import Disk
 from durable_rooms.inspect.place import require
 from durable_rooms.inspect.status import replica_path
 from durable_rooms.recovery.assemble import Sources, assemble

@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.follower import EpochStart, Position
 from actors.names import RoomName
-from actors.rehome import wal_of
+from actors.storage.rehome import wal_of
 from durable_rooms.recovery.blueprint import Blueprint, Shape, Thing
 from durable_rooms.recovery.pages import Image, read_image
 from durable_rooms.recovery.records import SQLValue

@@ -13,7 +13,7 @@ history     what callers know              explain    replies against a model   
 cuts        where, and what was known      unsynced   the disk of looks
 run, report, shorten   many seeds, honest figures, a shorter failing case        events   the trace
 
-The product has no other implementation of anything for it: only its doors are replaced (`actors.doors`).
+The product has no other implementation of anything for it: only its doors are replaced (`actors.system.doors`).
 """
 
 from durable_rooms.simulation.chat import ChatScenario

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import trio
 
 from actors import Actor, BadBookmark, Freshness, Room, Rows, SQLValue
-from actors.handlers import FRESH
+from actors.calls.handlers import FRESH
 from durable_rooms.runtime import Runtime
 from durable_rooms.session import Session
 from durable_rooms.simulation.history import DELETE

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from actors.codec import by_value
+from actors.statements.codec import by_value
 from durable_rooms.simulation.history import Call
 
 UNPICKLED = (pickle.PicklingError, AttributeError, TypeError)

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from actors import Actor, DiskFailed, Doors, RoomName, RoomsError
 from actors.names import room_name
-from actors.sql import internal
+from actors.statements.sql import internal
 from durable_rooms.runtime import Runtime, open_with_doors
 from durable_rooms.simulation.client import NO_SESSION, Client, Place
 from durable_rooms.simulation.disk import SimulatedDisk

@@ -14,8 +14,8 @@ import trio
 
 from actors import Actor, Doors, InlineThreads
 from actors.names import DataDir, room_name
-from actors.schemas import Schemas
-from actors.template import Templates
+from actors.tables.schemas import Schemas
+from actors.tables.template import Templates
 from durable_rooms.runtime import Runtime, open_with_doors
 from durable_rooms.simulation.client import Place
 from durable_rooms.simulation.cuts import Known

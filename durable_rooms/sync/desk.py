@@ -3,7 +3,7 @@
 import sys
 from _thread import LockType, allocate_lock
 
-from actors.host import host, wrong_door
+from actors.system.host import host, wrong_door
 from durable_rooms.border.crossing import Item
 
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 import durable_rooms.runtime
 from actors import Actor, Freshness, Limits
 from actors.errors import RuntimeClosed
-from actors.host import wrong_door
+from actors.system.host import wrong_door
 from durable_rooms.border.engine import Engine, Opener
 from durable_rooms.sync.desk import Desk
 from durable_rooms.sync.runtime import Runtime

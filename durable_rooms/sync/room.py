@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from actors.actor import Actor
+from actors.calls.handlers import Handler
 from actors.errors import RoomsError
-from actors.handlers import Handler
 from actors.room import Reply, found, say_where
 from durable_rooms.border.crossing import Crossing
 from durable_rooms.border.stub import Stub

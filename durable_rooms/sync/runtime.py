@@ -5,9 +5,9 @@ from os import PathLike
 from typing import Any, Literal, TypeVar
 
 from actors.actor import Actor
-from actors.catalog import PAGE_ROOMS_MAX
-from actors.listing import RoomInfo
-from actors.read import Freshness
+from actors.directory.catalog import PAGE_ROOMS_MAX
+from actors.directory.listing import RoomInfo
+from actors.reads.read import Freshness
 from durable_rooms.border.border import Border
 from durable_rooms.border.job import at_once
 from durable_rooms.dumping import Dumped

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
-from actors.backoff import doubled
+from actors.system.backoff import doubled
 
 FAILURES_MIN = 3  # in a row, before a replica is asked no more: one may be a file that was just replaced
 OPEN_SECONDS_FIRST = 0.1  # of a replica that is asked no more; doubled each time, with jitter

@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import apsw
 
 from actors import SQL, Disk, Limits, Position, RoomName
-from actors.sql import internal, internal_many
+from actors.statements.sql import internal, internal_many
 from replication import searching
 from replication.limits import READ_SCHEMAS_MAX
 from replication.reading.scoped import FILE_ERRORS, NO_ROOM, Scoped, Search, Unanswerable

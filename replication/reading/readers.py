@@ -13,8 +13,8 @@ import apsw
 import trio
 
 from actors import Overloaded, RuntimeClosed, Threads
-from actors.threads import BRIEF_SECONDS_MAX, Brevity
-from actors.wakeup import Wakeup
+from actors.system.threads import BRIEF_SECONDS_MAX, Brevity
+from actors.system.wakeup import Wakeup
 
 READERS = 2  # per replica: as many heavy queries at once as a small machine has processors
 HERE_SECONDS_MAX = 2 * BRIEF_SECONDS_MAX  # of a read on the loop, where every room waits; then it is done again in a thread

@@ -17,8 +17,8 @@ import apsw
 import trio
 
 from actors import Answer, Doors, Freshness, Limits, Overloaded, Position, ReadCall, ReplicationLate, RoomName
-from actors.handlers import Handler
-from actors.read import IN_ROOM
+from actors.calls.handlers import Handler
+from actors.reads.read import IN_ROOM
 from replication.arrivals import Arrivals
 from replication.reading.across import RoomIds, Run
 from replication.reading.bookmark import Bookmark

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import apsw
 
 from actors import SQL, DeadlineExceeded, Disk, Limits, Rows, StatementRefused, TooLarge
-from actors.deadline import Deadline
-from actors.fulltext import NotIndexed
-from actors.guard import harden
-from actors.purity import READ, ReadGuard
-from actors.space import Fullness, Roomy
-from actors.sql import internal
+from actors.reads.purity import READ, ReadGuard
+from actors.statements.deadline import Deadline
+from actors.statements.fulltext import NotIndexed
+from actors.statements.guard import harden
+from actors.statements.sql import internal
+from actors.sync.space import Fullness, Roomy
 from replication.limits import COMPOUND_MAX, EXPRESSION_DEPTH_MAX, PROGRAM_STEPS_MAX, READ_SECONDS_MAX
 from replication.reading.views import HELD_KEY, View
 from replication.shape import fold, listed, quoted

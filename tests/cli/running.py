@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 from actors import Disk, RoomName
-from actors.catalog import Catalog, Entry, add
+from actors.directory.catalog import Catalog, Entry, add
 from actors.follower import Position
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors import DataDir, Disk, RoomName
-from actors.mount import Mount, mount_of
+from actors.system.mount import Mount, mount_of
 from durable_rooms.doctor import Finding, examine
 from durable_rooms.doctor.directory import directory
 from durable_rooms.doctor.machine import descriptors, packer, sqlite

@@ -6,7 +6,7 @@ from typing import Any
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors.activation import Activation
+from actors.activation.activation import Activation
 from actors.names import RoomName, room_file
 from durable_rooms import Room, Runtime
 from tests.durability.chat import Chat

@@ -7,7 +7,8 @@ import apsw
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Limits, serving
+from actors import Limits
+from actors.calls import serving
 from actors.names import RoomName
 from durable_rooms import OutcomeUnknown
 from tests.durability.callers import Callers, activation, is_open, path_of, room, wal

@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits
 from actors.names import RoomName
-from actors.tidying import TIDY_SECONDS
+from actors.storage.tidying import TIDY_SECONDS
 from durable_rooms import CallRefused, DiskFailed, OutcomeUnknown
 from tests.durability.callers import Callers, path_of, recorded, room, wal
 from tests.durability.test_levels import hibernate, make_place
@@ -318,7 +318,7 @@ async def test_rule_24_after_a_failed_sync_the_catalog_is_not_checkpointed_and_t
 
 
 async def test_rule_24_a_failed_checkpoint_of_the_catalog_ends_the_runtime(open_rooms, disk, monkeypatch):
-    monkeypatch.setattr("actors.catalog.WAL_BYTES_MAX", 1)
+    monkeypatch.setattr("actors.directory.catalog.WAL_BYTES_MAX", 1)
     with pytest.raises(DiskFailed, match="catalog"):
         async with open_rooms() as runtime:
             disk.fails("sync", "catalog.db", by="sqlite")

@@ -4,8 +4,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Limits, tidying
-from actors.tidying import TIDY_SECONDS, WAL_LEFT_BYTES_MAX
+from actors import Limits
+from actors.storage import tidying
+from actors.storage.tidying import TIDY_SECONDS, WAL_LEFT_BYTES_MAX
 from durable_rooms import RoomQuarantined
 from tests.durability.callers import activation, is_open, path_of, room, wal
 from tests.durability.test_levels import NORMAL, hibernate, level, make_place

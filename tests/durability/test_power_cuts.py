@@ -9,8 +9,9 @@ from random import Random
 
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Limits, opening, storage
-from actors.storage import Storage
+from actors import Limits
+from actors.storage import opening, storage
+from actors.storage.storage import Storage
 from durable_rooms.simulation.image import Keep, image, write_image
 from durable_rooms.simulation.world import World
 from tests.durability.callers import Callers, path_of, room, wal

@@ -13,7 +13,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.fulltext import NotIndexed
+from actors.statements.fulltext import NotIndexed
 from durable_rooms import Actor, Rows, SQLiteReplica
 from durable_rooms.testing import open_test_runtime
 from replication import searching

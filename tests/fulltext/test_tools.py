@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import apsw
 
 from actors import DataDir, Doors, InlineThreads, RoomName
-from actors.fulltext import installed, search
+from actors.statements.fulltext import installed, search
 from durable_rooms import Actor, RoomQuarantined, SQLiteReplica
 from durable_rooms.migrate import Sweep, sweep
 from durable_rooms.recovery import recover

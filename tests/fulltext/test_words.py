@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.words import TERMS_MAX, WORDS_MAX
+from actors.statements.words import TERMS_MAX, WORDS_MAX
 from durable_rooms import Actor, StatementRefused, TooLarge
 from durable_rooms.testing import bare
 from tests.fulltext.reading import found

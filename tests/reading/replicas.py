@@ -7,7 +7,7 @@ from random import Random
 import apsw
 
 from actors import Disk, Limits, Position, RoomName
-from actors.schema import read_schema
+from actors.tables.schema import read_schema
 from replication.file import ReplicaFile
 from replication.house import House
 from replication.reading.reader import Reader

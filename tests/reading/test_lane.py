@@ -8,8 +8,8 @@ import apsw
 import pytest
 import trio
 
-from actors.lane import LANES_MAX
-from actors.threads import BRIEF_HOPS_MIN
+from actors.reads.lane import LANES_MAX
+from actors.system.threads import BRIEF_HOPS_MIN
 from durable_rooms import (
     Actor,
     DeadlineExceeded,

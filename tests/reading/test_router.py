@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from actors import Answer, Limits, Position, ReadCall, ReplicationLate, RoomName
-from actors.handlers import Handler
+from actors.calls.handlers import Handler
 from durable_rooms import Overloaded, RuntimeClosed
 from replication.arrivals import Arrivals
 from replication.collector import Collector

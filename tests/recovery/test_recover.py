@@ -10,8 +10,8 @@ import apsw
 import pytest
 
 from actors import DataDir, DataDirInUse, Disk, RoomName
-from actors.owner import Ownership
-from actors.rehome import wal_of
+from actors.directory.owner import Ownership
+from actors.storage.rehome import wal_of
 from durable_rooms import Actor, RoomQuarantined, SQLiteReplica
 from durable_rooms.recovery import NotRecovered, Recovery, recover
 from durable_rooms.testing import open_test_runtime

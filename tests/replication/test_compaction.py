@@ -11,11 +11,12 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import Actor, Position, capture, compaction
-from actors.compaction import Compaction, Superseded, search
+from actors import Actor, Position
 from actors.follower import EpochStart
 from actors.names import DataDir, RoomName
-from actors.schema import read_schema
+from actors.tables import capture, compaction
+from actors.tables.compaction import Compaction, Superseded, search
+from actors.tables.schema import read_schema
 from durable_rooms import SQLiteReplica
 from durable_rooms.testing import open_test_runtime
 from durable_rooms.verify.room import gap

@@ -4,9 +4,9 @@ from typing import Any, ClassVar
 
 import trio
 
-from actors.annex import TELLS
 from actors.names import RoomName
-from actors.sql import internal
+from actors.statements.sql import internal
+from actors.tables.annex import TELLS
 from durable_rooms import Actor, Runtime
 from tests.rooms.chat import Sorry
 

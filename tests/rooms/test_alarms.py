@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from actors import Alarm, Disk, Limits
-from actors.annex import ALARMS
+from actors.tables.annex import ALARMS
 from durable_rooms import Actor, CallFailed, OutcomeUnknown, SQLiteReplica, StatementRefused, StorageFull, TooLarge, read
 from durable_rooms.testing import TEST_TIME, bare
 from tests.rooms.chat import one_after_another, one_room
@@ -549,7 +549,7 @@ async def test_f34_a_repeating_alarm_does_not_go_back_with_the_clock(autojump_cl
 
 
 def test_an_unknown_outcome_counts_by_whose_it_is():
-    from actors.firing import is_its_own
+    from actors.alarms.firing import is_its_own
 
     assert is_its_own(OutcomeUnknown("another room's", room="Chat/b"), "Chat/a")
     assert not is_its_own(OutcomeUnknown("ours", room="Chat/a"), "Chat/a")

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 import trio
 
-from actors import backoff
 from actors.names import RoomName
+from actors.system import backoff
 from durable_rooms import Actor, ActorFailed, Migration, MigrationFailed, RoomUnfit
 from durable_rooms.testing import open_test_runtime
 from tests.rooms.chat import ChatRoom

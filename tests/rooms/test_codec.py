@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.codec import by_value
+from actors.statements.codec import by_value
 
 scalars = (
     st.none()

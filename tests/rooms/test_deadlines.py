@@ -77,7 +77,7 @@ async def hurried(second_per_look: float, actor: type[Busy] = Busy, path: Path |
 
     doors = Doors(threads=InlineThreads(), stopwatch=stopwatch)
     limits = Limits(statement_seconds_max=1, turn_seconds_max=1e9)
-    with tempfile.TemporaryDirectory() as temporary, patch("actors.turn.PASS_SECONDS", limits.turn_seconds_max):
+    with tempfile.TemporaryDirectory() as temporary, patch("actors.calls.turn.PASS_SECONDS", limits.turn_seconds_max):
         async with open_with_doors(path or temporary, [actor], replicas=[], limits=limits, doors=doors) as runtime:
             yield runtime.room(actor, "general")
 

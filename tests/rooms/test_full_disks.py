@@ -7,7 +7,7 @@ import trio
 
 from actors import Disk, Limits
 from actors.names import RoomName
-from actors.space import fills
+from actors.sync.space import fills
 from durable_rooms import Actor, DiskFailed, StorageFull
 from durable_rooms.testing import open_test_runtime
 from tests.durability.callers import Callers, room, wal

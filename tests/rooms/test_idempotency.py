@@ -7,9 +7,9 @@ import apsw
 import pytest
 import trio
 
-from actors.annex import REPLIES
 from actors.limits import KEY_BYTES_MAX
-from actors.replies import FORGET_EVERY_CALLS, FORGET_ROWS_MAX
+from actors.tables.annex import REPLIES
+from actors.tables.replies import FORGET_EVERY_CALLS, FORGET_ROWS_MAX
 from durable_rooms import (
     BadArguments,
     KeyInvalid,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Actor, Limits
-from actors.annex import KV
+from actors.tables.annex import KV
 from durable_rooms import BadArguments, CallFailed, SQLiteReplica, StatementRefused, StorageFull, TooLarge, read
 from durable_rooms.testing import bare, open_test_runtime
 

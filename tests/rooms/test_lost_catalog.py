@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from actors import Disk
-from actors.catalog import FORMAT
+from actors.directory.catalog import FORMAT
 from actors.names import DataDir, RoomName
 from durable_rooms import DiskUnfit
 from durable_rooms.testing import open_test_runtime

@@ -7,8 +7,8 @@ import pytest
 import trio
 
 from actors import Doors, InlineThreads, Limits
-from actors.activation import Activation
-from actors.memory import PERIOD_SECONDS, ROOMS_MIN
+from actors.activation.activation import Activation
+from actors.system.memory import PERIOD_SECONDS, ROOMS_MIN
 from durable_rooms.runtime import open_with_doors
 from replication import SQLiteReplica
 from tests.rooms.chat import ChatRoom

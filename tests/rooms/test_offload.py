@@ -14,7 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Doors, InlineThreads, RoomName
-from actors.activation import Activation
+from actors.activation.activation import Activation
 from durable_rooms import (
     Actor,
     DeadlineExceeded,

@@ -10,9 +10,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Doors, InlineThreads
-from actors.admission import FAIR_CALLS
-from actors.envelope import Envelope
-from actors.mailbox import CONTROL_RUN_MAX
+from actors.calls.admission import FAIR_CALLS
+from actors.calls.envelope import Envelope
+from actors.calls.mailbox import CONTROL_RUN_MAX
 from durable_rooms import Actor, DeadlineExceeded, Limits, Overloaded, Room, command, read
 from durable_rooms.runtime import open_with_doors
 from durable_rooms.testing import open_test_runtime

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import trio
 
 from actors import Doors, InlineThreads
-from actors.pace import PASS_SECONDS
+from actors.calls.pace import PASS_SECONDS
 from durable_rooms import Actor, Limits
 from durable_rooms.runtime import open_with_doors
 

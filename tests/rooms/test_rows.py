@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.sql import Row, Rows
+from actors.statements.sql import Row, Rows
 from durable_rooms import ManyRows, NoRow
 from durable_rooms.testing import bare
 from tests.rooms.chat import ChatRoom

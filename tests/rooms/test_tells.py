@@ -8,8 +8,8 @@ import trio
 import trio.lowlevel
 
 from actors import Actor, Limits
-from actors.courier import FORGET_SECONDS, RETRY_SECONDS_FIRST
 from actors.names import RoomName
+from actors.tells.courier import FORGET_SECONDS, RETRY_SECONDS_FIRST
 from durable_rooms import (
     BadArguments,
     Overloaded,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import template
+from actors.tables import template
 from durable_rooms import Actor, Migration, MigrationFailed
 from durable_rooms.testing import TEST_TIME, open_test_runtime
 from tests.rooms.chat import ChatRoom

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from actors import Disk, Limits
-from actors.mount import Mount
+from actors.system.mount import Mount
 from durable_rooms import DiskUnfit
 from durable_rooms.testing import open_test_runtime
 from tests.rooms.chat import ChatRoom

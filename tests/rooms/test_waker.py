@@ -9,9 +9,9 @@ import pytest
 import trio
 
 from actors import Limits, Position, RoomName
-from actors.catalog import Catalog, Entry
-from actors.disk import Disk
-from actors.waker import LOAD_ROOMS, WAKES_AT_ONCE_MAX
+from actors.alarms.waker import LOAD_ROOMS, WAKES_AT_ONCE_MAX
+from actors.directory.catalog import Catalog, Entry
+from actors.system.disk import Disk
 from durable_rooms import Actor, RuntimeClosed
 from tests.rooms.chat import ChatRoom, outcome, path_of
 from tests.rooms.faults import FailsOnce

@@ -2,13 +2,13 @@
 
 import trio
 
-from actors import opening, storage
-from actors.catalog import Catalog
+from actors.activation.upkeep import Upkeep
+from actors.directory.catalog import Catalog
+from actors.directory.owner import Ownership
 from actors.follower import Position
-from actors.owner import Ownership
-from actors.room_file import RoomFile
-from actors.storage import Storage
-from actors.upkeep import Upkeep
+from actors.storage import opening, storage
+from actors.storage.room_file import RoomFile
+from actors.storage.storage import Storage
 from replication import replicator
 from tests.sabotage import scenes
 from tests.sabotage.variants import Setter, Variant

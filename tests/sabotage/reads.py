@@ -2,7 +2,7 @@
 
 import re
 
-from actors.activation import Activation
+from actors.activation.activation import Activation
 from replication.arrivals import Arrivals
 from replication.reading import reader
 from replication.reading.bookmark import Bookmark

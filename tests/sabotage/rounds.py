@@ -2,10 +2,10 @@
 
 import trio
 
-from actors.activation import Activation
-from actors.gate import Gate
-from actors.syncer import Syncer
-from actors.turn import Turns
+from actors.activation.activation import Activation
+from actors.calls.turn import Turns
+from actors.sync.gate import Gate
+from actors.sync.syncer import Syncer
 from tests.sabotage import scenes
 from tests.sabotage.variants import Setter, Variant
 

@@ -3,9 +3,9 @@
 import pytest
 import trio
 
-from actors import room_file
-from actors.rehome import rehome_wal
-from actors.upkeep import Upkeep
+from actors.activation.upkeep import Upkeep
+from actors.storage import room_file
+from actors.storage.rehome import rehome_wal
 from tests.sabotage import scenes
 from tests.sabotage.table import played
 from tests.sabotage.variants import Setter, Variant, sabotaged

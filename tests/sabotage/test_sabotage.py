@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.gate import Gate
+from actors.sync.gate import Gate
 from tests.sabotage.scenes import replica_between_two_transactions
 from tests.sabotage.table import VARIANTS, judged, main, played
 from tests.sabotage.variants import LINES_MAX, sabotaged

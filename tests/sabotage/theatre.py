@@ -13,7 +13,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Limits, RoomName
-from actors.activation import Activation
+from actors.activation.activation import Activation
 from actors.names import room_file
 from durable_rooms.simulation.chat import Chat, ChatScenario
 from durable_rooms.simulation.client import Client, Place, SimulatedRoom

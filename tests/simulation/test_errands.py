@@ -2,12 +2,12 @@
 
 import pytest
 
-from actors.calling import Calling
-from actors.firing import Fire
-from actors.gate import Gate
-from actors.keyed import Keyed
-from actors.receipt import Receipt
-from actors.tombstones import Tombstones
+from actors.alarms.firing import Fire
+from actors.calls.keyed import Keyed
+from actors.directory.tombstones import Tombstones
+from actors.errands.calling import Calling
+from actors.sync.gate import Gate
+from actors.tells.receipt import Receipt
 from durable_rooms.simulation import ErrandScenario, Simulation
 from durable_rooms.simulation.run import quietly
 from tests.simulation.lives import life, lived, nothing_lost

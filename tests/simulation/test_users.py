@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from actors.names import room_file, room_name
-from actors.syncer import Syncer
+from actors.sync.syncer import Syncer
 from durable_rooms.simulation import ChatScenario, Found, Report, Scenario, Simulation, plan_of
 from durable_rooms.simulation.history import History
 from durable_rooms.simulation.life import Life

@@ -19,8 +19,8 @@ import apsw
 import pytest
 import trio
 
-import actors.catalog
-import actors.interior
+import actors.directory.catalog
+import actors.tables.interior
 import replication.file
 from actors.names import RoomName, room_file
 from durable_rooms import DiskUnfit, RoomUnfit, Runtime, SchemaTooNew, SQLiteReplica
@@ -196,7 +196,7 @@ def renumber(path: Path, statement: str) -> None:
 
 
 async def test_f49_a_newer_catalog_is_refused_with_both_formats_and_left_alone(data: Path, autojump_clock):
-    newer = actors.catalog.FORMAT + 1
+    newer = actors.directory.catalog.FORMAT + 1
     renumber(data / "catalog.db", f"PRAGMA user_version = {newer}")
     before = (data / "catalog.db").read_bytes()
     with pytest.raises(DiskUnfit, match=f"format {newer}.*newer version.*knows {newer - 1}.*run the newer version"):
@@ -206,7 +206,7 @@ async def test_f49_a_newer_catalog_is_refused_with_both_formats_and_left_alone(d
 
 
 async def test_f49_a_newer_room_is_refused_with_both_formats_and_the_others_live(data: Path, autojump_clock):
-    newer = actors.interior.FORMAT + 1
+    newer = actors.tables.interior.FORMAT + 1
     path = data / "rooms" / room_file(RoomName("Channel", "general"))
     renumber(path, f"UPDATE _room SET format = {newer}")
     before = path.read_bytes()

@@ -1,0 +1,1 @@
+"""A stay of a room in memory: the place for it, who may stay, and what keeps it in order meanwhile."""

@@ -1,0 +1,1 @@
+"""What rooms do by themselves: alarms, when they are due, and who is opened for them."""

@@ -1,0 +1,1 @@
+"""What is done to a room from outside, between two stays: closed, deleted, loaded."""

@@ -1,0 +1,1 @@
+"""A room's file on the disk: opened, born, put right, closed, tidied up after."""
