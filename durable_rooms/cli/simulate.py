@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 
 from rich.console import Console
@@ -19,13 +20,14 @@ from durable_rooms.verify.words import counted
 GOOD, BAD, WRONG = 0, 1, 2
 PLAIN_SECONDS = 5.0
 SHIPPED = "durable_rooms.simulation:ChatScenario"
-PROBLEMS_SHOWN, EVENTS_SHOWN = 5, 12
+PROBLEMS_SHOWN, EVENTS_SHOWN, SEEDS_SHOWN = 5, 12, 5
 
 
 def simulate_command(
-    scenario: str, seeds: int, first_seed: int, processes: int | None, plan: str | None, *, as_json: bool
+    scenario: str | None, seeds: int, first_seed: int, processes: int | None, plan: str | None, *, as_json: bool
 ) -> int:
-    """Returns the exit code."""
+    """Returns the exit code. `scenario`: MODULE:SCENARIO, else the shipped one."""
+    scenario = scenario or SHIPPED
     console = Console(stderr=as_json, highlight=False)
     try:
         found = scenario_of(scenario)
@@ -97,13 +99,20 @@ def watched(scenario: type[Scenario], seeds: int, first_seed: int, processes: in
 
 def line(report: Report, seeds: int) -> str:
     rate = report.seeds / report.seconds if report.seconds else 0.0
-    failed = f", {counted(len(report.failures), 'failure')}" if report.failures else ""
+    failed = f", {counted(len(report.failures), 'failure')}: {_seeds(report.failures)}" if report.failures else ""
     return (
         f"{report.seeds:,} of {counted(seeds, 'seed')}, {rate:.1f}/s: {counted(report.crash_points, 'cut')}, "
         f"{counted(report.images, 'different image')}, {counted(report.replica_reads, 'look')} at the replica and "
         f"{counted(report.replica_answers, 'answer')} from it, "
         f"{report.virtual_seconds:,.0f} virtual s in {report.seconds:,.0f} s{failed}"
     )
+
+
+def _seeds(failures: Sequence[Failure]) -> str:
+    """The first ones: they can be looked into while the others run."""
+    seeds = [f"{seed}" for seed in sorted({failure.seed for failure in failures})]
+    more = ["…"] if len(seeds) > SEEDS_SHOWN else []
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds[:SEEDS_SHOWN] + more)}"
 
 
 def show(console: Console, scenario: str, report: Report, short: Failure | None) -> None:

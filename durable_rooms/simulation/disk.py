@@ -184,10 +184,9 @@ class SimulatedDisk(Disk):
 
     def _file_system_fails(self, fault: Fault) -> None:
         """Some files' writes are lost, all others are not written yet: those that ask hear of their own."""
-        changed = [path for path, node in sorted(self.world.names.items()) if node > 0 and self.world.node(node).pending]
-        for place, path in enumerate(changed):
+        changed = [(path, node) for path, node in sorted(self.world.names.items()) if node > 0 and self.world.node(node).pending]
+        for place, (path, node) in enumerate(changed):  # a name may go while others run: its file is lost all the same
             if place % 2 == 0 or len(changed) == 1:
-                node = self.world.names[path]
                 self.errors(node).happened(fault.code)
                 self.note("writeback failed", path, by="fault", node=node)
 

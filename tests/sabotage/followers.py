@@ -7,7 +7,7 @@ from replication import batch, collector, replicator
 from replication.batch import Drain
 from replication.collector import Collector
 from replication.file import ReplicaFile
-from replication.statement import run, run_many
+from replication.statement import run, run_bulk
 from tests.sabotage import scenes
 from tests.sabotage.variants import Setter, Variant
 
@@ -46,9 +46,9 @@ def cursor_before_apply(put: Setter) -> None:
         for statement in ("COMMIT", "BEGIN IMMEDIATE") if later else ():
             run(self.connection, statement)
         while later:
-            run_many(*later.pop(0))
+            run_bulk(*later.pop(0))
 
-    put(batch, "run_many", lambda connection, statement, rows: later.append((connection, statement, list(rows))))
+    put(batch, "run_bulk", lambda connection, statement, bulk, rows: later.append((connection, statement, bulk, list(rows))))
     put(ReplicaFile, "put_marks", marks_first)
 
 

@@ -32,6 +32,13 @@ def test_random_seeds_catch_a_wide_variant(variant):
     assert verdict.caught, verdict.shows
 
 
+@pytest.mark.parametrize("variant", VARIANTS, ids=named)
+def test_a_variant_breaks_something_that_is_there(variant):
+    """One patched a function that batches had not used since their rows came in bulk, and nobody ran it."""
+    with sabotaged(variant):
+        pass
+
+
 def test_every_patch_is_small():
     assert {variant.name: variant.lines for variant in VARIANTS if variant.lines > LINES_MAX} == {}
 

@@ -111,6 +111,11 @@ def test_a_failing_seed_tells_its_plan_its_last_events_and_commands_that_show_th
     assert failure_in(seen.stdout) == [f"seed 1, {shorter[0]}", f"  {shorter[1]}"]
 
 
+def test_a_failing_seed_is_named_while_the_others_run(here):
+    done = simulated(here, "my_polls:Few", "--seeds", "2", "--processes", "1", code=1)
+    assert re.search(r"^FAILED  2 of 2 seeds, .* 2 failures: seeds 1, 2$", done.stdout, re.MULTILINE)
+
+
 def test_a_failure_in_json_has_seed_plan_and_events_and_the_shorter_plan_fails_too(here):
     done = simulated(here, "my_polls:Few", "--seeds", "2", "--first-seed", "7", "--processes", "1", "--json", code=1)
     told = json.loads(done.stdout)

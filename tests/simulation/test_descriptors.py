@@ -148,3 +148,20 @@ def test_a_sync_in_the_midst_of_a_failure_never_finds_clean_pages_and_hears_noth
         disk.fail(Fault("file system sync", "*"))
         assert heard(disk.sync_file_system, failing["."][0]) == errno.EIO
     assert told == [errno.EIO]
+
+
+def test_a_name_that_goes_in_the_midst_of_a_failure_leaves_its_file_to_fail(disk, failing, tmp_path, monkeypatch):
+    """Seed 616: a replica was deleted between two files of a failed file system sync."""
+    fd = disk.open(tmp_path / "c", create=True)
+    disk.write(fd, b"content")
+    note = disk.note
+
+    def noted(kind, path="", **named):
+        note(kind, path, **named)
+        if (kind, path) == ("writeback failed", "a"):
+            disk.unlink(tmp_path / "c")
+
+    monkeypatch.setattr(disk, "note", noted)
+    disk.fail(Fault("file system sync", "*"))
+    assert heard(disk.sync_file_system, failing["."][0]) == errno.EIO
+    assert heard(disk.sync_data, fd) == errno.EIO
