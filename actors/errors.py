@@ -204,8 +204,9 @@ class TurnVoid(CallFailed):
 
 class RoomReset(CallFailed):
     """The room was reset while this call was under way, and nothing of the call stays: another call's exclusive block had raised
-    or was held too long, SQLite had rolled a turn back, or the room was aborted, loaded or deleted (then not `retryable`). Told
-    to the caller of the very handler whose block was held too long, it has a trio.TooSlowError as its cause.
+    or was held too long, SQLite had rolled a turn back, its file broke beside an offloaded call, or the room was aborted, loaded
+    or deleted (then not `retryable`). Told to the caller of the very handler whose block was held too long, it has a
+    trio.TooSlowError as its cause.
     """
 
     retryable = True

@@ -130,7 +130,7 @@ class Room(Generic[A]):
 
         Args:
           key: the call runs once. Repeats of it under the same key, at once or within `key_seconds_max`, after a crash, too, get
-            the reply of the first; what failed runs again. Costs a call about a quarter more. (An async handler that a crash cut
+            the reply of the first; what failed runs again. Costs a call about a third more. (An async handler that a crash cut
             short between two slices runs again, too.)
           timeout: seconds from the call to its reply. A call that has not begun by then never runs; a handler is interrupted in
             its SQL or cancelled, and rolled back; see CallTimeout and DeadlineExceeded.

@@ -40,6 +40,7 @@ from actors.system.backoff import Backoff
 from actors.system.doors import Doors
 from actors.system.memory import Memory
 from actors.system.watchdog import Watchdog
+from actors.system.yielding import yielding
 from actors.tables.schemas import Schemas
 from actors.tables.template import Templates
 from actors.tells.courier import Courier
@@ -56,6 +57,7 @@ class Runtime(Lifecycle):
     """Rooms of one data directory. Made by `open_rooms`; see `open_runtime` of durable_rooms for users."""
 
     kind: type[Envelope] = Envelope  # of the calls that come from outside
+    begins_duties = True  # alarms go off, tells are delivered
 
     def __init__(
         self,
@@ -199,7 +201,7 @@ class Runtime(Lifecycle):
     # -- for the courier (delivery.Mail) ------------------------------------------------------------------------------------
     @property
     def admitting(self) -> bool:
-        return self._admitting
+        return self._admitting and self.begins_duties
 
     def handlers_of(self, actor: str) -> Handlers:
         known = self._classes.get(actor)
@@ -320,7 +322,7 @@ class Runtime(Lifecycle):
 
     async def serve(self, task_status: trio.TaskStatus[None]) -> None:
         """Run until `stop`, shielded: a cancelled body still gets an orderly stop."""
-        with trio.CancelScope(shield=True), self.watchdog.watching():
+        with trio.CancelScope(shield=True), self.watchdog.watching(), yielding(self.doors.threads):
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._sync)
@@ -337,7 +339,8 @@ class Runtime(Lifecycle):
                 await finish_all(self)
                 await nursery.start(self.follower.run, self)
                 self._admitting = True
-                nursery.start_soon(self.waker.run)
+                if self.begins_duties:
+                    nursery.start_soon(self.waker.run)
                 task_status.started()
             if self.failure is None:
                 await self._last_round()
@@ -354,6 +357,8 @@ class Runtime(Lifecycle):
             await self.syncer.run()
         except DiskFailed as error:
             self.fail(error)
+        finally:  # however the runtime ends: from now on its nursery may be closed to rooms that would have to begin
+            self._admitting, self._drained = False, True
 
     async def stop(self) -> None:
         """Take no more calls, let those that have come finish, bring the follower up to date, close every room."""

@@ -22,10 +22,11 @@ from actors.calls.mailbox import Mailbox
 from actors.calls.pace import Pace
 from actors.directory.quarantine import is_damage
 from actors.errands.calling import Rooms
-from actors.errors import ActorFailed, OutcomeUnknown, RoomsError, RoomUnfit, RuntimeClosed, StartFailed
+from actors.errors import ActorFailed, OutcomeUnknown, RoomDeleted, RoomsError, RuntimeClosed, StartFailed
 from actors.follower import Follower, Position, Source
 from actors.lifecycle.orders import Order, Orders
 from actors.names import RoomName
+from actors.reason import reason
 from actors.room import closed
 from actors.storage.room_file import Records, RoomFile
 from actors.storage.storage import Storage
@@ -90,6 +91,7 @@ class Seat:
         self._quiet = trio.lowlevel.ParkingLot()  # the runtime's stop waits here
         self._visitors: dict[_Visitor, None] = {}  # followers that wait for the room to be open
         self._orders = Orders()
+        self._coming = trio.CancelScope()  # ends its wait for a place
 
     # -- calls ----------------------------------------------------------------------------------------------------------
     def submit(self, envelope: Envelope) -> None:
@@ -127,7 +129,9 @@ class Seat:
         self._orders.add(order)
         if self.activation is not None:
             order.stop(self.activation)
-        elif not self.occupied:
+        elif self.occupied:
+            self._coming.cancel()
+        else:
             self.occupied = True
             self._house.start(self)
 
@@ -166,7 +170,8 @@ class Seat:
                 elif refusal is not None:
                     self._refuse(refusal)
                     break
-                await self._house.take_place(self)
+                if not await self._take_place():
+                    continue
                 try:
                     # A stop may have refused them meanwhile: no room is born for nobody.
                     if (len(self.mailbox) or self._visitors) and not self._orders:
@@ -182,6 +187,12 @@ class Seat:
             self.occupied = False
             self._quiet.unpark_all()
             self._house.vacated(self)
+
+    async def _take_place(self) -> bool:
+        """False: an order came meanwhile, and needs none."""
+        with trio.CancelScope() as self._coming:
+            await self._house.take_place(self)
+        return not self._coming.cancelled_caught
 
     async def _stay(self) -> None:
         try:
@@ -245,7 +256,7 @@ class Seat:
         except Exception as error:
             await self.file.put_right(storage, broken=False)
             raise ActorFailed(
-                f"{self.name}: {self.name.actor}() raised {type(error).__name__}: {error}. Nothing ran and nothing was written.",
+                f"{self.name}: {self.name.actor}() raised {reason(error)}. Nothing ran and nothing was written.",
                 room=str(self.name),
             ) from error
 
@@ -345,7 +356,7 @@ class Seat:
             return
         for visitor in followers:
             del self._visitors[visitor]
-            visitor.refusal = RoomUnfit(f"{self.name}: the room was deleted.", room=str(self.name))
+            visitor.refusal = RoomDeleted(f"{self.name}: the room was deleted.", room=str(self.name))
             visitor.wakeup.set()
 
     async def _knock(self, *, follows: bool) -> None:

@@ -188,6 +188,7 @@ class Duties:
         self.look()
 
     def cut(self) -> None:
-        """Nobody needs them any more: cut their circles (see Activation.end)."""
+        """Nobody needs them any more: cut their circles (see Activation.end). The seat stays: calls that they have put into its
+        mailbox may be refused, or run, after this stay."""
         self._duties.clear()
-        del self._home, self.seat
+        del self._home

@@ -11,12 +11,12 @@ from functools import partial
 from typing import Any
 
 import apsw
-import trio
 
 from actors.actor_class import ActorClass
 from actors.alarms.alarms import Alarms, Row, Table
 from actors.alarms.duties import Duties
 from actors.calls.envelope import Envelope
+from actors.calls.faults import overstayed, voided_its_turn
 from actors.calls.handlers import Handler
 from actors.errors import (
     NoDescriptors,
@@ -30,6 +30,7 @@ from actors.errors import (
     TurnVoid,
 )
 from actors.limits import RETRY_SECONDS_FIRST, Limits
+from actors.reason import reason
 from actors.statements.codec import unpacked
 from actors.statements.sql import internal
 from actors.statements.transaction import Transaction
@@ -41,7 +42,6 @@ logger = logging.getLogger("durable_rooms.actors")
 ALARMS_AT_ONCE_MAX = 128  # of one room, under way: some 5 ms of turns, for which its callers wait
 ALARMS_MORE_MIN = 32  # ended, before more are begun beside those that have not
 RETRY_JITTER_MAX = 0.25  # of the delay, so that what failed together does not come back together
-REASON_CHARACTERS_MAX = 500  # of what a handler raised; the log has all of it
 
 _DUE = "SELECT name, due FROM _alarms WHERE due <= ? ORDER BY due, name LIMIT ?"
 _NEXT = "SELECT name, due FROM _alarms WHERE due IS NOT NULL ORDER BY due, name LIMIT ?"
@@ -248,21 +248,12 @@ _NOTE.uses_sql = True  # its turn begins the transaction first, and waits there 
 def is_its_own(error: BaseException, room: str) -> bool:
     """Whether a handler failed by itself, so that it counts: not the room, the disk or a neighbour in its turn."""
     if isinstance(error, TurnVoid):
-        return error.__cause__ is not None  # the neighbours of the one at whose statement SQLite rolled back have none
+        return voided_its_turn(error)
     if isinstance(error, RoomReset | OutcomeUnknown) and error.room in ("", room):
-        return isinstance(error.__cause__, trio.TooSlowError)  # it kept others out for too long
+        return overstayed(error)
     if isinstance(error, (RuntimeClosed, *_OF_THE_DISK)):
         return False
     return not (isinstance(error, RoomsError) and isinstance(error, _OF_THE_ROOM) and error.room in ("", room))
-
-
-def reason(error: BaseException) -> str:
-    """What it raised, as text that can be kept."""
-    try:
-        words = f"{type(error).__name__}: {error}"
-    except Exception as another:  # whatever a class of the user's does there
-        words = f"{type(error).__name__} (its text raised {type(another).__name__})"
-    return words[:REASON_CHARACTERS_MAX].encode("utf-8", "replace").decode()
 
 
 def alarms_of(duties: Duties, transaction: Transaction, actor_class: ActorClass, doors: Doors, limits: Limits) -> Alarms:

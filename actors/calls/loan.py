@@ -9,11 +9,8 @@ from collections.abc import Callable
 import apsw
 
 from actors.errors import DeadlineExceeded, RoomsError, StatementRefused, TurnVoid
+from actors.statements.deadline import THREAD_STEPS
 from actors.system.threads import this_thread
-
-# Steps of SQLite's virtual machine between two looks, 1 ms of computing: each look takes Python's lock from the loop, and what is
-# looked for lasts for seconds.
-STEPS = 10_000
 
 
 class Loan:
@@ -50,7 +47,7 @@ class Loan:
 
     def begin(self) -> None:
         self._thread = this_thread()
-        self._connection.set_progress_handler(self.interrupts, STEPS)
+        self._connection.set_progress_handler(self.interrupts, THREAD_STEPS)
 
     def check(self, query: str = "") -> None:
         """Before each statement, and when the handler has returned.

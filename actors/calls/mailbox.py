@@ -10,9 +10,10 @@ from itertools import chain, islice
 
 import trio
 
+from actors.calls import timeouts
 from actors.calls.admission import SWEEP_SECONDS, Admission
 from actors.calls.envelope import Envelope
-from actors.errors import DeadlineExceeded, Overloaded
+from actors.errors import Overloaded
 from actors.limits import Limits
 
 CONTROL_RUN_MAX = 8  # control calls in a row while other commands wait; then one of these, so that nothing starves
@@ -130,8 +131,10 @@ class Mailbox:
                     lane.calls.append(envelope)
                     continue
                 self._counts(lane, envelope, -1)
+                if self._barred:
+                    self._open()
                 if not envelope.abandoned:
-                    envelope.refuse(self._too_late(envelope))
+                    envelope.refuse(timeouts.not_begun(envelope, self._room))
 
     # -- when it is full --------------------------------------------------------------------------------------------------
     def check(self, *, control: bool) -> None:
@@ -168,11 +171,3 @@ class Mailbox:
         lane.bytes += size
         admission.calls += calls
         admission.bytes += size
-
-    def _too_late(self, envelope: Envelope) -> DeadlineExceeded:
-        return DeadlineExceeded(
-            f"{self._room}: the time that its caller gave {envelope.handler.name} passed while it waited in a full mailbox. "
-            "Nothing ran; try again later.",
-            room=self._room,
-            ran="no",
-        )

@@ -16,12 +16,13 @@ import apsw
 import trio
 
 from actors.actor import Actor
+from actors.calls import timeouts
 from actors.calls.envelope import Envelope
 from actors.calls.loan import Loan
 from actors.calls.mailbox import Mailbox
 from actors.calls.slices import Slices
-from actors.calls.turn import Turns
-from actors.errors import DeadlineExceeded, RoomLocked, RoomsError, RuntimeClosed, TurnVoid
+from actors.calls.turn import Turns, reset_call
+from actors.errors import DeadlineExceeded, RoomLocked, RoomsError, RuntimeClosed
 from actors.follower import Position
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.statements.sql import internal
@@ -35,6 +36,7 @@ class Served(Protocol):
 
     gate: Gate
     void: bool
+    cut_by: str
     refusal: RoomsError | None
     slots: trio.Semaphore  # so many offloaded calls run at once
 
@@ -87,7 +89,7 @@ class Offload:
                     loan = self._lend(envelope)
             waits = False
             if in_time.cancelled_caught:
-                envelope.refuse(self._too_late(envelope))
+                envelope.refuse(timeouts.not_begun(envelope, self._room))
             if loan is not None:
                 await self._in_thread(loan, envelope)
         finally:
@@ -157,7 +159,10 @@ class Offload:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, loan, envelope)
             with trio.CancelScope(shield=True):  # the connection is in its hands: it is waited for, however long it takes
-                loan.error = await self._doors.threads.run_apart(self._work, loan, envelope)
+                try:
+                    loan.error = await self._doors.threads.run_apart(self._work, loan, envelope)
+                except Exception as error:  # the system allows no more threads
+                    loan.error, loan.ended = error, True
             nursery.cancel_scope.cancel()
 
     async def _watch(self, loan: Loan, envelope: Envelope) -> None:
@@ -240,25 +245,13 @@ class Offload:
             envelope.refuse(RuntimeClosed(f"{self._room}: the runtime is stopping or has stopped. Nothing ran.", room=self._room))
 
     def _cut(self, envelope: Envelope) -> RoomsError:
-        method = envelope.handler.name
-        if self._served.void or not self._served.sound:
-            return TurnVoid(
-                f"{self._room}: the room was put away while {method} ran in its thread (a sync of its file failed, the file was "
-                "found damaged, or the room was aborted). What it wrote was rolled back; the call may be repeated.",
-                room=self._room,
-                ran="rolled back",
-            )
+        served = self._served
+        if served.void or not served.sound:
+            why = served.cut_by or "a sync of its file failed, or the file was found damaged"
+            return reset_call(self._room, why, served.refusal)
         return RuntimeClosed(
-            f"{self._room}: the runtime stops, and {method} had not ended after drain_seconds_max = "
+            f"{self._room}: the runtime stops, and {envelope.handler.name} had not ended after drain_seconds_max = "
             f"{self._limits.drain_seconds_max:g} s. What it wrote was rolled back.",
             room=self._room,
             ran="rolled back",
-        )
-
-    def _too_late(self, envelope: Envelope) -> DeadlineExceeded:
-        return DeadlineExceeded(
-            f"{self._room}: the time that its caller gave {envelope.handler.name} passed while it waited for its turn among "
-            f"offload_calls_max = {self._limits.offload_calls_max} offloaded calls. Nothing ran; try again.",
-            room=self._room,
-            ran="no",
         )

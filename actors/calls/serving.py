@@ -15,12 +15,13 @@ from actors.calls.mailbox import Mailbox
 from actors.calls.offload import Offload
 from actors.calls.pace import Pace
 from actors.calls.slices import Slices
-from actors.calls.turn import Turns
+from actors.calls.turn import Turns, reset_call
 from actors.errands.departure import Departure
 from actors.errands.errand import Errand, Task
 from actors.errors import OutcomeUnknown, RoomLocked, RoomReset, RoomsError, StartFailed, StatementRefused, StorageFull
 from actors.follower import Position
 from actors.limits import LOCK_POLL_SECONDS, Limits
+from actors.reason import reason
 from actors.statements.transaction import Transaction
 from actors.sync.gate import Gate
 from actors.system.doors import Doors
@@ -167,7 +168,10 @@ class Serving:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                await self._serve(nursery)
+                try:
+                    await self._serve(nursery)
+                finally:
+                    self._slices.ending = True
         finally:
             self._nursery = None
             self._give_back()
@@ -347,13 +351,7 @@ class Serving:
         error: RoomReset | OutcomeUnknown
         kept = errand.envelope.kept if errand is not None else ""
         if served.void and not kept:
-            again = served.refusal is None or served.refusal.retryable
-            error = RoomReset(
-                f"{self._room}: the room was reset while this call was under way ({why}). Nothing of it stays"
-                f"{'; repeat it' if again else ''}.",
-                room=self._room,
-            )
-            error.retryable = again
+            error = reset_call(self._room, why, served.refusal)
         else:
             error = OutcomeUnknown(
                 f"{self._room}: an async handler was cut short ({why}). {kept or 'Read before you repeat the call'}.",
@@ -384,8 +382,7 @@ class Serving:
 
 def start_failed(room: str, error: BaseException) -> StartFailed:
     failed = StartFailed(
-        f"{room}: on_start raised {type(error).__name__}: {error}. It was rolled back, and no call ran. It runs again with a "
-        "later call.",
+        f"{room}: on_start raised {reason(error)}. It was rolled back, and no call ran. It runs again with a later call.",
         room=room,
     )
     failed.__cause__ = error

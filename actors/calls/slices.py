@@ -41,6 +41,7 @@ class Slices:
         self._current: Errand | None = None  # whose slice runs now
         self._leaving: list[Departure] = []  # when that slice is durable
         self.running: dict[Task, Errand] = {}
+        self.ending = False  # the room's loop has ended: no slice waits for another program's lock any more
 
     def pause(self, paused: bool) -> None:
         """Hold back every slice (while a checkpoint empties the WAL, or an offloaded call has the connection)."""
@@ -63,12 +64,17 @@ class Slices:
             await self._free.park()
 
     def look_again(self) -> None:
-        """The slice that has waited longest may run, and the next one after it; all of them, if they are only to end."""
+        """The slice that has waited longest may run, and the next one after it; while a block is held, its holder's alone; all
+        of them, if they are only to end."""
         parked = self._parked
         ended = self._transaction.void or self._transaction.closed
         while parked and (ended or self._called is None):
-            self._called = parked.popleft()
-            trio.lowlevel.reschedule(self._called)
+            task = parked[0] if ended else next((task for task in parked if not self._exclusive.keeps_out(task)), None)
+            if task is None:
+                break
+            parked.remove(task)
+            self._called = task
+            trio.lowlevel.reschedule(task)
         if self.free:
             self._free.unpark_all()
 
@@ -133,12 +139,10 @@ class Slices:
             waited = self._must_wait(envelope, errand.task)
             if waited:
                 yield from self._admission(envelope, errand.task).__await__()
-            running, step, late_error = self._slice(errand, call, value, error)
-            if waited and not self.waiting:
-                self._free.unpark_all()
-                self._caught_up()
-            elif self._parked and not (self._paused or self._exclusive.sections):
-                self.look_again()
+            try:
+                running, step, late_error = self._slice(errand, call, value, error)
+            finally:  # also where it was cancelled: else those behind it would wait for ever
+                self._call_next(waited=waited)
             if not running:
                 return
             try:
@@ -146,6 +150,14 @@ class Slices:
             except BaseException as raised:  # the cancellation or error that trio delivers belongs to the handler
                 error = raised
             error = late_error or error
+
+    def _call_next(self, *, waited: bool) -> None:
+        """A slice has ended. `waited`: it had to be admitted."""
+        if waited and not self.waiting:
+            self._free.unpark_all()
+            self._caught_up()
+        elif self._parked and not (self._paused or self._exclusive.sections):
+            self.look_again()
 
     def _slice(
         self, errand: Errand, call: Coroutine[Any, Any, Any], value: Any, error: BaseException | None
@@ -252,7 +264,8 @@ class Slices:
             return True
         if self._transaction.closed:  # the room broke: the handler is cut short, and its SQL refused
             return False
-        return (envelope.handler.uses_sql is not False or envelope.once is not None) and not self._turns.try_begin()
+        needs = envelope.handler.uses_sql is not False or envelope.once is not None
+        return needs and not self._turns.try_begin() and not self.ending
 
     async def _admission(self, envelope: Envelope, task: Task) -> None:
         """Wait until this slice may run. Shielded: a deadline inside the handler must not let it in among others."""

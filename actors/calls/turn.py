@@ -12,7 +12,7 @@ from actors.calls.envelope import Envelope, cannot_cross, result_too_large
 from actors.calls.mailbox import Mailbox
 from actors.calls.pace import PASS_SECONDS
 from actors.directory.quarantine import is_damage
-from actors.errors import RoomQuarantined, RoomsError, StorageFull, TurnVoid
+from actors.errors import RoomQuarantined, RoomReset, RoomsError, StorageFull, TurnVoid
 from actors.limits import Limits
 from actors.statements.codec import by_value
 from actors.statements.transaction import Transaction, void_turn
@@ -258,3 +258,15 @@ def damaged_turn(error: apsw.Error, room: str) -> RoomQuarantined:
         room=room,
         ran="rolled back",
     )
+
+
+def reset_call(room: str, why: str, refusal: RoomsError | None) -> RoomReset:
+    """The error for a call under way of which nothing stays, when its room's memory is thrown away. `refusal`: what calls are
+    told that had not begun; where those are not to be repeated, this one is not, either."""
+    again = refusal is None or refusal.retryable
+    error = RoomReset(
+        f"{room}: the room was reset while this call was under way ({why}). Nothing of it stays{'; repeat it' if again else ''}.",
+        room=room,
+    )
+    error.retryable = again
+    return error

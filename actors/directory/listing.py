@@ -117,7 +117,7 @@ def _resident(catalog: Catalog, actor: str, filters: Filters, here: Residents) -
 def deleted(catalog: Catalog, actors: Iterable[str], filters: Filters) -> list[RoomInfo]:
     """Rooms that were deleted and not called since, as of the last round."""
     found: list[RoomInfo] = []
-    limit = min(filters.limit, PAGE_ROOMS_MAX)
+    limit = max(0, min(filters.limit, PAGE_ROOMS_MAX))  # a negative one would be none for SQLite
     for actor in actors:
         found += [
             RoomInfo(

@@ -19,7 +19,7 @@ from actors.names import DataDir, RoomName, room_file
 from actors.statements.sql import internal
 from actors.storage.rehome import wal_of
 from actors.system.disk import Disk
-from actors.tables.annex import WAKES
+from actors.tables.annex import WAKES, there
 
 logger = logging.getLogger("durable_rooms.actors")
 
@@ -35,8 +35,8 @@ def rebuild(disk: Disk, directory: DataDir, file_system_fd: int, *, was_clean: b
 
     Cut short, it leaves no catalog, and the next start begins again.
     """
-    there = disk.exists(directory.catalog) and disk.footprint(directory.catalog)[0]
-    if there or not any(disk.list(folder) for folder in directory.folders()):
+    stands = disk.exists(directory.catalog) and disk.footprint(directory.catalog)[0]
+    if stands or not any(disk.list(folder) for folder in directory.folders()):
         return
     logger.warning("%s is missing; it is made again from the room files", directory.catalog)
     made = directory.catalog.with_name("catalog.db.rebuilt")
@@ -124,6 +124,5 @@ def read_entry(disk: Disk, path: Path, file: str) -> Entry:
 
 def _wake_at(connection: apsw.Connection) -> float | None:
     """When the room must be in memory by itself, by its own tables."""
-    tables = {name for (name,) in internal(connection, "SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    times = [internal(connection, query)[0][0] for table, query in WAKES.items() if table in tables]
+    times = [internal(connection, WAKES[table])[0][0] for table in WAKES.keys() & there(connection)]
     return min((at for at in times if at is not None), default=None)

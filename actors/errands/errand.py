@@ -70,14 +70,14 @@ class Errand:
         """An error of ours that ends this handler tells its caller what became of *this* call, not of the one that it made."""
         if not isinstance(error, RoomsError):
             return error
-        elsewhere = error.room not in ("", self.room)
+        elsewhere = bool(error.method) or error.room not in ("", self.room)  # a stub names it, also one of this very room
         if error.ran == "unknown":
             error.retryable = error.retryable and not elsewhere  # that one's key is not this one's
         elif self.left:
             error.ran = "unknown"
             error.retryable = False
             error.add_note(f"(it ended {self}. {self.envelope.kept})")
-        elif elsewhere:  # that one may not have run; this one did
+        elif elsewhere:  # that call may not have run; this one did
             error.ran = "rolled back"
         return error
 
@@ -132,7 +132,7 @@ class InnerCall(Envelope):
         super().release()
 
     def not_parked(self, task: Task) -> bool:
-        """See calling.Departure."""
+        """See departure.Departure."""
         if self._task is not task:
             return False
         self._task = None

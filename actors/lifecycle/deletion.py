@@ -21,7 +21,6 @@ from actors.follower import Follower, Source
 from actors.lifecycle.loading import put_in_place
 from actors.names import DataDir, RoomName, room_file
 from actors.storage.rehome import delete_database
-from actors.storage.tidying import Tidying
 from actors.sync.syncer import Syncer
 from actors.system.disk import Disk
 from actors.system.doors import Doors
@@ -33,17 +32,24 @@ logger = logging.getLogger("durable_rooms.actors")
 EPOCHS_LEAP = 1 << 20
 
 
-class Cemetery(Protocol):
-    """What deleting needs of the runtime."""
+class Grounds(Protocol):
+    """What finishing a deletion needs of the runtime."""
 
     doors: Doors
     directory: DataDir
     catalog: Catalog
+
+
+class Cemetery(Grounds, Protocol):
+    """What deleting needs of it."""
+
     syncer: Syncer
     follower: Follower
-    tidying: Tidying
 
     def source(self, name: RoomName) -> Source: ...
+    def forget(self, name: RoomName) -> None:
+        """What is remembered of the room as it was is of no account any more."""
+        ...
 
 
 def beyond(entry: Entry | None, stone: Tombstone | None) -> int:
@@ -72,7 +78,7 @@ async def delete(house: Cemetery, name: RoomName, lock: trio.Lock) -> bool:
             return False
         await house.syncer.catalog_round()
         house.follower.deleted(house.source(name), stone.epoch)
-        house.tidying.opened(name)  # there is no WAL of it that waits to be taken in
+        house.forget(name)
         await _finish_now(house, stone)
         return True
 
@@ -102,7 +108,7 @@ async def _finish_now(house: Cemetery, stone: Tombstone) -> None:
         ) from error
 
 
-async def finish(house: Cemetery, stone: Tombstone) -> None:
+async def finish(house: Grounds, stone: Tombstone) -> None:
     """Do with the files what a durable tombstone says is left. Under the room's lock, or before any room is opened.
 
     Raises:
@@ -131,7 +137,7 @@ def remove_files(disk: Disk, directory: DataDir, stone: Tombstone) -> None:
     call_deleted(disk, directory, stone.name, stone.at)
 
 
-async def finish_all(house: Cemetery) -> None:
+async def finish_all(house: Grounds) -> None:
     """At a start, before any room is opened: what a crash has left to be done."""
     for stone in list(house.catalog.tombstones.unfinished.values()):
         try:

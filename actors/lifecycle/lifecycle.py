@@ -5,11 +5,13 @@ its seat (`orders`), whose task carries it out between two stays of the room in 
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
+import trio
 
 from actors.activation.seat import Seat
 from actors.actor import Actor
@@ -18,7 +20,7 @@ from actors.alarms.waker import Waker
 from actors.directory.catalog import PAGE_ROOMS_MAX, Catalog
 from actors.directory.listing import Filters, RoomInfo, deleted, info, listed
 from actors.directory.tombstones import Tombstone
-from actors.errors import OutcomeUnknown, RoomAborted, RoomDeleted, RoomExists, RoomUnfit
+from actors.errors import OutcomeUnknown, RoomAborted, RoomDeleted, RoomExists, RoomsError, RoomUnfit
 from actors.follower import Follower, Source
 from actors.lifecycle.deletion import beyond, delete, finish
 from actors.lifecycle.loading import Loaded, clear, lay_ready, part_of, prepare
@@ -29,6 +31,7 @@ from actors.storage.tidying import Tidying
 from actors.sync.syncer import Syncer
 from actors.system.backoff import Backoff
 from actors.system.doors import Doors
+from actors.tells.courier import Courier
 
 T = TypeVar("T")
 
@@ -44,6 +47,7 @@ class Lifecycle:
     tidying: Tidying
     backoff: Backoff
     waker: Waker
+    courier: Courier
     _classes: Mapping[str, ActorClass]
     _seats: dict[RoomName, Seat]
     _admitting: bool
@@ -110,10 +114,10 @@ class Lifecycle:
         return await self._ordered(seat, Order(_nothing))
 
     async def abort(self, room: Room[Any], reason: str = "") -> bool:
-        """Throw away a room's memory, without waiting for its async handlers: they are cut short (RoomReset; OutcomeUnknown where
-        slices of them are committed, which stay), calls that had not begun are refused (RoomAborted, to be called again). Calls
-        that have committed get their replies when they are durable, as ever. The next call begins with a fresh actor. False: the
-        room was not in memory.
+        """Throw away a room's memory, without waiting for async and offloaded handlers: they are cut short (RoomReset;
+        OutcomeUnknown where slices of them are committed, which stay), calls that had not begun are refused (RoomAborted, to be
+        called again). Calls that have committed get their replies when they are durable, as ever. The next call begins with a
+        fresh actor. False: the room was not in memory.
 
         Raises as `evict`.
         """
@@ -140,12 +144,7 @@ class Lifecycle:
         name = self._name_of(room)
         seat = self.seat(name)
         refusal = RoomDeleted(f"{name}: the room was deleted. Nothing ran; called again, it is a new one.", room=str(name))
-
-        async def work() -> bool:
-            was_there = await delete(self, name, seat.lock)
-            self.backoff.succeeded(name)
-            return was_there
-
+        work = partial(delete, self, name, seat.lock)
         return await self._ordered(seat, Order(work, cut="the room was deleted", refusal=refusal))
 
     async def load(self, room: Room[Any], path: str | PathLike[str], *, replace: bool = False) -> None:
@@ -167,8 +166,13 @@ class Lifecycle:
         aside = part_of(self.directory.room(name), self._loads)
         run, disk, migrations = self.doors.threads.run, self.doors.disk, self._classes[name.actor].migrations
         loaded = await run(prepare, disk, self.directory, Path(path), aside, name, migrations)
-        refusal = RoomAborted(f"{name}: another file was loaded as this room. Nothing ran; call it again.", room=str(name))
-        seat = self.seat(self._name_of(room))
+        try:
+            seat = self.seat(self._name_of(room))
+            self._refuse_existing(name, replace=replace)  # it may have been called meanwhile
+        except RoomsError:
+            with trio.CancelScope(shield=True):
+                await run(clear, disk, aside)
+            raise
 
         async def work() -> None:
             try:
@@ -176,7 +180,10 @@ class Lifecycle:
             finally:
                 await run(clear, disk, aside)
 
-        await self._ordered(seat, Order(work, cut="another file was loaded", refusal=refusal if replace else None))
+        if not replace:
+            return await self._ordered(seat, Order(work))
+        refusal = RoomAborted(f"{name}: another file was loaded as this room. Nothing ran; call it again.", room=str(name))
+        return await self._ordered(seat, Order(work, cut="another file was loaded", refusal=refusal))
 
     def _refuse_existing(self, name: RoomName, *, replace: bool) -> None:
         there = self.catalog.get(name) or self.catalog.get(RoomName("", room_file(name)))
@@ -208,10 +215,9 @@ class Lifecycle:
             stone = Tombstone(name, buried, now, "load")
             catalog.tombstones.put(stone)
             await self.syncer.catalog_round()
+            self.forget(name)
             self.waker.left(name, row.wake_at)
             self.follower.changed(self.source(name), row.position, 1)
-            self.tidying.opened(name)
-            self.backoff.succeeded(name)
             try:
                 await finish(self, stone)
             except OSError as error:
@@ -220,6 +226,14 @@ class Lifecycle:
                     "the room, or the next start, does so before anything else.",
                     room=str(name),
                 ) from error
+
+    def forget(self, name: RoomName) -> None:
+        """What is remembered of a room whose file is gone, or another one now: that its opening failed, what it was to do, which
+        tells of it are under way, and that its WAL waits to be taken in."""
+        self.backoff.succeeded(name)
+        self.waker.forget(name)
+        self.courier.forget(name)
+        self.tidying.opened(name)
 
     # -- orders -----------------------------------------------------------------------------------------------------------
     def _name_of(self, room: Room[Any]) -> RoomName:

@@ -21,6 +21,7 @@ from actors.storage.rehome import delete_database, wal_of
 from actors.storage.storage import set_pragmas
 from actors.system.disk import Disk
 from actors.tables import capture
+from actors.tables.annex import TELLS, TOLD, there
 from actors.tables.interior import FORMAT
 from actors.tables.migration import Migration, pending
 
@@ -107,6 +108,8 @@ def lay_ready(disk: Disk, loaded: Loaded, path: Path, name: RoomName, buried: in
     try:
         set_pragmas(connection, synchronous="FULL")
         internal(connection, "BEGIN IMMEDIATE")
+        if internal(connection, "SELECT id FROM _room") != [(name.id,)]:
+            _part(connection, buried + 1)
         internal(connection, "UPDATE _room SET actor = ?, id = ?", name)
         capture.break_continuity(connection)
         internal(connection, "DELETE FROM _timeline")
@@ -130,6 +133,16 @@ def lay_ready(disk: Disk, loaded: Loaded, path: Path, name: RoomName, buried: in
     size, _ = disk.footprint(aside)
     # Nobody has looked what it has to do by itself, nor when: it is opened once for that.
     return Entry(name, False, True, position, version=version, created=created, last_active=now, bytes=size, wake_at=now)
+
+
+def _part(connection: apsw.Connection, epoch: int) -> None:
+    """It was another room. What that one had heard of others this one has not, and what it has still to tell is this one's now:
+    under the old numbers either would be taken for a repeat, and lost without a word."""
+    tables = there(connection)
+    if TOLD in tables:
+        internal(connection, "DELETE FROM _told")
+    if TELLS in tables:
+        internal(connection, "UPDATE _tells SET epoch = ?", (epoch,))
 
 
 def put_in_place(disk: Disk, path: Path, buried: int) -> None:

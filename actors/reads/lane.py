@@ -74,6 +74,14 @@ class Lane:
         entry = self._seats.catalog.get(name)
         return None if entry is None or entry.active or entry.sick is not None else entry.position
 
+    def at_hand(self, call: ReadCall) -> bool:
+        """Whether the room would answer on the loop at once: it is in memory, between two turns, and such reads are brief."""
+        activation = self._seats.seated(call.name)
+        if activation is None or not activation.sound or activation.storage.transaction.running:
+            return False
+        brevity = self._brevities.get((call.name.actor, call.handler.name))
+        return brevity is None or not brevity.hops_left
+
     async def read(self, call: ReadCall) -> Answer[Any]:
         """Run a read on the room itself.
 

@@ -13,6 +13,11 @@ from typing import Any, Protocol
 # A look costs 0.3 µs, so 1,000 cost an insert nothing that could be measured (11.5 µs with and without; at 100: a scan +27 %).
 STEPS = 1_000
 
+# The same on a connection that a worker thread uses: 10 ms of computing. A look needs Python's lock there, which the loop has or
+# wants: at 1,000 two readers of 5 ms queries did seven tenths of what they do at 20,000, and where the loop is busy each look
+# waits for up to 2 ms (system/yielding.py). What is bounded there may take seconds.
+THREAD_STEPS = 100_000
+
 
 class CallTime:
     """Until when the running call may go on; of one room's transaction."""
@@ -59,9 +64,9 @@ class Deadline:
         self._statements = statements
         self._stopwatch = stopwatch
 
-    def install(self) -> None:
+    def install(self, steps: int = STEPS) -> None:
         """Only once a room is open: migrations run in a worker thread and may be long."""
-        self._statements.connection.set_progress_handler(self, STEPS)
+        self._statements.connection.set_progress_handler(self, steps)
 
     def __call__(self) -> bool:
         """True to interrupt. The first look notes the time, so that the many statements that end before it cost no clock."""

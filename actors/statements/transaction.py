@@ -14,6 +14,7 @@ import apsw
 from actors.calls.loan import Loan
 from actors.directory.quarantine import is_damage
 from actors.errors import RoomLocked, RoomUnfit, StatementRefused, StorageFull, TurnVoid
+from actors.reason import reason
 from actors.statements import fulltext
 from actors.statements.deadline import CallDeadline, CallTime
 from actors.statements.guard import Guard
@@ -393,7 +394,7 @@ def void_turn(error: BaseException, room: str) -> StorageFull | TurnVoid:
             room=room,
         )
     return TurnVoid(
-        f"{room}: SQLite rolled back the turn that this call shared with others ({type(error).__name__}: {error}). "
+        f"{room}: SQLite rolled back the turn that this call shared with others ({reason(error)}). "
         "Nothing of it was written; the call may be repeated.",
         room=room,
     )

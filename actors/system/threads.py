@@ -50,17 +50,24 @@ class WorkerThreads:
     """Real threads, at most 16 at once."""
 
     def __init__(self) -> None:
+        self.at_work = 0  # jobs in threads, or on their way there
         self._limiter: trio.CapacityLimiter | None = None
         self._kinds: dict[str, Brevity] = {}
 
     async def run(self, job: Callable[..., T], *args: object) -> T:
         if self._limiter is None:
             self._limiter = trio.CapacityLimiter(WORKER_THREADS_MAX)
-        return await trio.to_thread.run_sync(job, *args, limiter=self._limiter)
+        return await self._in_thread(job, *args, limiter=self._limiter, abandon=False)
 
     async def run_apart(self, job: Callable[..., T], *args: object) -> T:
-        alone = trio.CapacityLimiter(1)
-        return await trio.to_thread.run_sync(job, *args, abandon_on_cancel=True, limiter=alone)
+        return await self._in_thread(job, *args, limiter=trio.CapacityLimiter(1), abandon=True)
+
+    async def _in_thread(self, job: Callable[..., T], *args: object, limiter: trio.CapacityLimiter, abandon: bool) -> T:
+        self.at_work += 1
+        try:
+            return await trio.to_thread.run_sync(job, *args, abandon_on_cancel=abandon, limiter=limiter)
+        finally:
+            self.at_work -= 1
 
     async def run_brief(self, job: Callable[..., T], *args: object) -> T:
         kind = self._kinds.setdefault(job.__qualname__, Brevity())

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import apsw
 
 from actors.errors import StorageFull
-from actors.statements.sql import SQLValue
+from actors.statements.sql import SQLValue, internal
 from actors.sync.space import Fullness
 from actors.system.threads import this_thread
 
@@ -46,6 +46,12 @@ WAKES = {
     TELLS: "SELECT min(0.0) FROM _tells WHERE actor IS NOT NULL",  # at once
 }
 """When a room must be awake for what is in such a table, for a catalog that is made again from the files."""
+
+
+def there(connection: apsw.Connection) -> frozenset[str]:
+    """Which of them a room has."""
+    names = internal(connection, "SELECT name FROM sqlite_schema WHERE type = 'table'")
+    return frozenset(name for (name,) in names) & TABLES.keys()
 
 
 class Call(Protocol):

@@ -10,6 +10,7 @@ from textwrap import dedent
 import apsw
 
 from actors.errors import MigrationEdited, MigrationFailed, SchemaTooNew
+from actors.reason import reason
 from actors.statements.sql import SQL, internal, internal_many
 from actors.statements.sqltext import statements
 
@@ -136,7 +137,7 @@ def run(sql: SQL, steps: Sequence[Migration], first_version: int, room: str) -> 
                 step.up(sql)
         except Exception as error:
             raise MigrationFailed(
-                f"{room}: migration {version} ({step.name}) raised {type(error).__name__}: {error}. "
+                f"{room}: migration {version} ({step.name}) raised {reason(error)}. "
                 "It was rolled back; the room is as it was before, and refuses calls until the step succeeds.",
                 room=room,
             ) from error

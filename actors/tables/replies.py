@@ -31,6 +31,7 @@ _KEEP = "INSERT OR REPLACE INTO _replies (key, method, digest, expires_at, reply
 _THERE = "SELECT _replies.key FROM json_each(?) AS asked CROSS JOIN _replies ON _replies.key = asked.value"
 _OLDEST = "SELECT id, expires_at, length(reply) FROM _replies ORDER BY id LIMIT ?"
 _FORGET = "DELETE FROM _replies WHERE id <= ?"
+_SHORTEN = "UPDATE _replies SET expires_at = ?1 WHERE expires_at > ?1"
 
 
 class KeyUnderWay:
@@ -142,22 +143,26 @@ class Replies:
                 ran="rolled back",
             )
         now, call = self._now(), self._call
-        row = (key, method, digest, now + self._limits.key_seconds_max, reply)
+        latest = now + self._limits.key_seconds_max
+        row = (key, method, digest, latest, reply)
         if call.entered and self._annex.exists and not call.space.full:
             call.own(_KEEP, row)
         else:
             self._annex.write(_KEEP, *row)
         self._since_forgetting += 1
-        if self._since_forgetting >= FORGET_EVERY_CALLS and now >= self._oldest_expires_at:
+        if self._since_forgetting >= FORGET_EVERY_CALLS and not now < self._oldest_expires_at <= latest:
             self._since_forgetting = 0
-            self._forget(now)
+            self._forget(now, latest)
 
-    def _forget(self, now: float) -> None:
-        """The oldest ones that have expired, up to the first that has not."""
+    def _forget(self, now: float, latest: float) -> None:
+        """The oldest ones that have expired, up to the first that has not. One that would expire after `latest` was kept by a
+        clock that has been set back since: all behind it would wait for that time."""
         last, size = None, 0
         for id, expires_at, reply_bytes in self._annex.read(_OLDEST, FORGET_ROWS_MAX):
             if expires_at > now:
-                self._oldest_expires_at = expires_at
+                self._oldest_expires_at = min(expires_at, latest)
+                if expires_at > latest:
+                    self._annex.remove(_SHORTEN, latest)
                 break
             if last is not None and size + reply_bytes > FORGET_BYTES_MAX:
                 break

@@ -12,9 +12,9 @@ from actors.statements import fulltext as text
 from actors.statements.sql import internal
 from actors.statements.sqltext import index_body, quoted
 from actors.statements.words import PREFIX
-from actors.tables.annex import TABLES
+from actors.tables import annex
 
-_INTERNAL_TABLES = frozenset({"_room", "_migrations", "_outbox", "_timeline", "_tables"}) | TABLES.keys()
+_INTERNAL_TABLES = frozenset({"_room", "_migrations", "_outbox", "_timeline", "_tables"}) | annex.TABLES.keys()
 _RESERVED_COLUMNS = ("room_id", "_room")  # the replica's own names for the room
 
 
@@ -46,12 +46,7 @@ def read_schema(connection: apsw.Connection, local: frozenset[str]) -> RoomSchem
     tables = tuple(replace(t, fulltext=indexes[t.name].columns) if t.name in indexes else t for t in tables)
     foreign = any(internal(connection, f"PRAGMA foreign_key_list({quoted(name)})") for name in names)
     generated = frozenset(_generated(connection, tables))
-    return RoomSchema(Schema(tables, digest(tables)), foreign, generated, indexes, _annexes(connection))
-
-
-def _annexes(connection: apsw.Connection) -> frozenset[str]:
-    names = internal(connection, "SELECT name FROM sqlite_schema WHERE type = 'table'")
-    return frozenset(name for (name,) in names) & TABLES.keys()
+    return RoomSchema(Schema(tables, digest(tables)), foreign, generated, indexes, annex.there(connection))
 
 
 def digest(tables: Sequence[Table], *, searched: bool = True) -> str:

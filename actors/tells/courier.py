@@ -23,6 +23,7 @@ from actors.calls.envelope import Envelope
 from actors.calls.handlers import Handler
 from actors.limits import LOCK_POLL_SECONDS, Limits
 from actors.names import RoomName
+from actors.reason import reason
 from actors.system.backoff import doubled
 from actors.system.doors import Doors
 from actors.system.wakeup import Wakeup
@@ -40,7 +41,6 @@ AGAIN_SECONDS_FIRST = 0.1  # after what may pass by itself: a full mailbox is em
 AGAIN_SECONDS_MAX = 15.0  # a receiver that is well again is told within that time
 RETRY_SECONDS_FIRST = 1.0  # after a failure that counts
 RETRY_SECONDS_MAX = 60.0
-REASON_CHARACTERS_MAX = 1_000  # of an error's text, in a dead letter
 EARLY_SECONDS = 0.05  # a room that was woken for a retry does not leave again for so little
 JITTER = 0.25  # of a wait, at most, so that many senders of one receiver do not come back together
 
@@ -119,6 +119,11 @@ class Courier:
         outgoing.left()
         self._drop_if_over(outgoing)
         return next_at
+
+    def forget(self, sender: RoomName) -> None:
+        """The sender, out of memory, was deleted or is another file now: what is under way of it still runs, once, and is never
+        sent again. What that file has under the same names is read there like everything else."""
+        self._outgoing.pop(sender, None)
 
     def busy(self, sender: RoomName) -> bool:
         outgoing = self._outgoing.get(sender)
@@ -307,7 +312,7 @@ class Courier:
             pair.held = True  # a later one that ran first would make this one look like a repeat after a crash
             assert pair.waiting[0] is tell
             pair.waiting.popleft()
-            outgoing.verdicts.dead[tell.key] = (tell.attempts, f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX])
+            outgoing.verdicts.dead[tell.key] = (tell.attempts, reason(error))
         self._to_settle[outgoing] = None
 
     def _again(self, pair: Pair, delay: float) -> None:
@@ -325,7 +330,7 @@ class Courier:
         """Write verdicts down in the sender's room, if it is in memory; else at its next stay."""
         if outgoing.stay is None or outgoing.settling is not None or not outgoing.verdicts_wait:
             return
-        if outgoing.settle_failures and not (outgoing.settle_at is not None and outgoing.settle_at <= now):
+        if outgoing.settle_failures and outgoing.settle_at is not None and outgoing.settle_at > now:
             return  # it waits for its time
         settlement = Settlement(_SETTLE, [outgoing.take_verdicts()], {}, 0)
         settlement.outgoing, settlement.came = outgoing, self._has_come
@@ -345,11 +350,11 @@ class Courier:
         assert outgoing.settling is not None
         homeless = set[int](settlement.value)
         held = [outgoing.known[key] for key in outgoing.settling.dead if key in outgoing.known]
-        for tell, attempts, reason in outgoing.written(settlement.value):
+        for tell, attempts, why in outgoing.written(settlement.value):
             self.dead += 1
             logger.error(
                 "%s: its tell %d to %s.%s was given up after %d attempts and is among its dead_tells now: %s",
-                *(outgoing.sender, tell.key[1], tell.pair.target, tell.method, attempts, reason),
+                *(outgoing.sender, tell.key[1], tell.pair.target, tell.method, attempts, why),
             )
         for tell in held:
             pair = tell.pair

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-import trio
-
 from actors.calls.envelope import Envelope
+from actors.calls.faults import overstayed, voided_its_turn
 from actors.calls.handlers import Handlers
-from actors.errors import BadArguments, OutcomeUnknown, RoomReset, RoomsError, RuntimeClosed, TurnVoid
+from actors.errors import BadArguments, OutcomeUnknown, RoomDeleted, RoomReset, RoomsError, RuntimeClosed, TurnVoid
 from actors.names import RoomName
 from actors.statements.codec import unpacked
+from actors.system.backoff import LASTING
 from actors.tells.outgoing import Tell
 from actors.tells.receipt import Key, NotYet, Receipt
 
@@ -32,10 +32,9 @@ class Mail(Protocol):
 class Delivery(Envelope):
     """Its outcome goes to the courier."""
 
-    __slots__ = ("came", "receipt", "tell")
+    __slots__ = ("came", "tell")
 
     came: Callable[["Delivery"], None]
-    receipt: Receipt
     tell: Tell
 
     def release(self) -> None:
@@ -51,9 +50,11 @@ class Delivery(Envelope):
         """Whether it failed by its own method, and not by what passes by itself."""
         error = self.error
         if isinstance(error, TurnVoid):
-            return not self.receipt.kept
-        if isinstance(error, RoomReset | OutcomeUnknown) and isinstance(error.__cause__, trio.TooSlowError):
-            return True  # it kept others out for too long
+            return voided_its_turn(error)
+        if isinstance(error, RoomReset | OutcomeUnknown) and overstayed(error):
+            return True
+        if isinstance(error, (RoomDeleted, RoomReset, *LASTING)) and error.room == str(self.tell.pair.target):
+            return False  # the told room was deleted or thrown away under it, or its class of today cannot take it into use
         if isinstance(error, RoomsError):
             return not (error.retryable or error.ran == "unknown" or isinstance(error, RuntimeClosed))
         return True
@@ -77,7 +78,7 @@ def delivery_of(tell: Tell, mail: Mail, came: Callable[[Delivery], None]) -> Del
     delivery = Delivery(handler, args, kwargs, tell.size)
     delivery.tell = tell
     delivery.came = came
-    delivery.once = delivery.receipt = Receipt(pair.outgoing.sender, tell.key, previous)
+    delivery.once = Receipt(pair.outgoing.sender, tell.key, previous)
     return delivery
 
 

@@ -26,25 +26,20 @@ class NotYet(CallRefused):
 
 
 class Receipt:
-    """Makes one tell run once (see envelope.Once). `previous`: the tell before it that is still under way, if one is.
+    """Makes one tell run once (see envelope.Once). `previous`: the tell before it that is still under way, if one is."""
 
-    `kept`: this very delivery has run to its end or was a repeat; what made it fail afterwards is not its own fault.
-    """
-
-    __slots__ = ("_key", "_previous", "_sender", "kept")
+    __slots__ = ("_key", "_previous", "_sender")
 
     def __init__(self, sender: RoomName, key: Key, previous: Key | None) -> None:
         self._sender = sender
         self._key = key
         self._previous = previous
-        self.kept = False
 
     def answered(self, transaction: Transaction) -> tuple[Any] | None:
         """Raises NotYet."""
         rows = Annex(transaction, TOLD).read("SELECT epoch, number FROM _told WHERE actor = ? AND id = ?", *self._sender)
         reached: Key = rows[0] if rows else (0, 0)
         if self._key <= reached:
-            self.kept = True
             return (None,)
         if self._previous is not None and self._previous > reached:
             raise NotYet(f"{transaction.room}: an earlier tell of {self._sender} has not run yet. Nothing ran.")
@@ -53,4 +48,3 @@ class Receipt:
     def ran(self, transaction: Transaction, value: Any) -> None:
         """Raises StorageFull, and TurnVoid if the method passed over an error by which SQLite undid its turn."""
         Annex(transaction, TOLD).write(_KEEP, *self._sender, *self._key)
-        self.kept = True

@@ -80,6 +80,11 @@ class StillDisk(InlineThreads):
             await moves.wait()
         return await super().run(job, *args)
 
+    @property
+    def jobs(self) -> int:
+        """That have begun and wait for the disk."""
+        return len(self._waiting)
+
     async def finish_one(self) -> None:
         """Let the oldest job end, and everything that waits for it alone go on."""
         self._waiting.popleft().set()

@@ -105,8 +105,8 @@ async def test_a_room_that_was_only_asked_by_a_failed_syncfs_leaves_when_its_rou
         await wait_all_tasks_blocked()
         assert is_open(runtime, "a")
         hold.release()
-        await wait_all_tasks_blocked()
-        assert not is_open(runtime, "a")
+        while is_open(runtime, "a"):  # the held thread ends in its own time
+            await wait_all_tasks_blocked()
 
 
 async def test_a_damaged_file_that_could_not_be_moved_is_not_tidied(open_rooms, disk, data):

@@ -1,13 +1,16 @@
 """`durable-rooms delete` and `load`: beside a process through its socket, without one in the directory's files."""
 
+import errno
 import json
+import os
 import sqlite3
 
 import pytest
 
-from actors import RoomName
+from actors import Disk, RoomName
 from durable_rooms import SQLiteReplica
 from durable_rooms.hatch.wire import Delete, Load, Recopy, request_bytes, request_of
+from durable_rooms.resting import delete_at_rest
 from durable_rooms.sync import open_runtime
 from durable_rooms.verify import verify
 from tests.cli.running import command
@@ -66,6 +69,30 @@ def test_a_room_is_deleted_and_loaded_again_where_no_process_runs(tmp_path):
         runtime.replicated()
     assert verify(data).equal
     assert not list((data / "rooms").rglob("*.loading*"))
+
+
+def test_a_catalog_whose_sync_failed_is_put_right_by_the_next_start(tmp_path, monkeypatch):
+    """The kernel tells an error once and calls the pages clean: what SQLite would checkpoint then may be on no disk."""
+    data = tmp_path / "data"
+    with open_runtime(data, [ChatRoom]) as runtime:
+        runtime.room(ChatRoom, "general").post("hello")
+    seen = []
+
+    def sync_data(disk, fd):
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("catalog.db-wal"):
+            seen.append(fd)
+            if len(seen) == 2:  # the first one was the opening's
+                raise OSError(errno.EIO, "injected")
+
+    monkeypatch.setattr(Disk, "sync_data", sync_data)
+    with pytest.raises(OSError, match="injected"):
+        delete_at_rest(data, RoomName("ChatRoom", "general"))
+    monkeypatch.undo()
+    assert not (data / "clean-stop").exists()
+    assert (data / "catalog.db-wal").stat().st_size, "nothing was checkpointed"
+    with open_runtime(data, [ChatRoom]) as runtime:
+        assert runtime.list_rooms() == []
+        assert runtime.room(ChatRoom, "general").bodies() == []
 
 
 def test_a_dump_is_loaded_through_the_running_process(runtime, tmp_path):

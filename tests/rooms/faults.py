@@ -1,4 +1,4 @@
-"""A disk that fails on demand."""
+"""A disk that fails on demand, and an error that fails to say why."""
 
 import errno
 
@@ -21,3 +21,8 @@ class FailsOnce(Disk):
             self._fail = False
             raise OSError(errno.EIO, "Input/output error")
         super().sync_data(fd)
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even that")

@@ -7,8 +7,9 @@ import trio
 from actors.names import RoomName
 from actors.statements.sql import internal
 from actors.tables.annex import TELLS
-from durable_rooms import Actor, Runtime
+from durable_rooms import Actor, Runtime, command
 from tests.rooms.chat import Sorry
+from tests.rooms.faults import Mute
 
 
 class Board(Actor):
@@ -31,12 +32,19 @@ class Board(Actor):
         await trio.sleep(1)
         self.note(sender, number)
 
+    @command(offload=True)
+    def note_apart(self, sender: str, number: int) -> None:
+        self.note(sender, number)
+
     def note_and_pass_over_a_rollback(self, sender: str, number: int) -> None:
         self.note(sender, number)
         try:
             self.sql("INSERT OR ROLLBACK INTO strict VALUES (?)", -number)
         except Exception:
             return
+
+    def fail_without_words(self, sender: str, number: int) -> None:
+        raise Mute if number == 1 else Sorry("\ud800" * 2_000)
 
     def seen(self, sender: str = "") -> list[int]:
         return self.sql("SELECT number FROM seen WHERE ? IN ('', sender) ORDER BY id", sender).scalars()

@@ -4,15 +4,17 @@ import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
+import apsw
 import pytest
 import trio
+import trio.lowlevel
 
 from actors import Alarm, Disk, Limits
 from actors.tables.annex import ALARMS
 from durable_rooms import Actor, CallFailed, OutcomeUnknown, SQLiteReplica, StatementRefused, StorageFull, TooLarge, read
 from durable_rooms.testing import TEST_TIME, bare
 from tests.rooms.chat import one_after_another, one_room
-from tests.rooms.faults import FailsOnce
+from tests.rooms.faults import FailsOnce, Mute
 from tests.rooms.reminders import Reminders, Sorry, WallClock, opened
 
 RETRIES = [2, 4, 8, 16, 32, 64]  # seconds before each, without jitter
@@ -353,10 +355,6 @@ async def test_one_that_fails_does_not_hold_up_the_others(autojump_clock, fails)
 async def test_a_handler_whose_error_has_no_text_is_kept_with_one(autojump_clock, monkeypatch):
     monkeypatch.setattr(logging.getLogger("durable_rooms.actors"), "propagate", False)  # pytest-xdist cannot carry such a log
 
-    class Mute(Exception):
-        def __str__(self) -> str:
-            raise Sorry("not even that")
-
     class Failing(Reminders):
         def on_alarm(self, name: str, payload: Any) -> None:
             raise Mute if payload else Sorry("\ud800" * 1_000)
@@ -420,6 +418,37 @@ async def test_a_broken_sync_is_not_counted_and_the_alarm_goes_off_again(autojum
         assert await room.listed() == []
 
 
+async def test_an_alarm_that_meets_damage_costs_its_room_alone(autojump_clock, tmp_path):
+    class Damaged(Reminders):
+        def on_alarm(self, name: str, payload: Any) -> None:
+            raise apsw.CorruptError(name)
+
+    async with opened(tmp_path / "data", Damaged) as runtime:
+        await runtime.room(Damaged, "a").remind_many(
+            30, 1
+        )  # at once by threes: others wait in the mailbox when the first one runs
+        await trio.sleep(60)
+        assert [room.id for room in runtime.list_rooms(Damaged, sick=True)] == ["a"]
+        await runtime.room(Damaged, "b").ping()
+
+
+async def test_an_alarm_that_is_given_up_as_its_room_leaves_memory_is_dead_after_it(autojump_clock, tmp_path):
+    class Failing(Reminders):
+        def on_alarm(self, name: str, payload: Any) -> None:
+            tried.unpark_all()
+            raise Sorry(name)
+
+    tried = trio.lowlevel.ParkingLot()
+    async with opened(tmp_path / "data", Failing, limits=Limits(alarm_retries_max=1)) as runtime:
+        room = runtime.room(Failing, "a")
+        await room.remind("tea", 1)
+        await tried.park()
+        await tried.park()
+        assert await runtime.evict(room)
+        assert [(one["name"], one["tries"]) for one in await room.dead()] == [("tea", 2)]
+        assert runtime.status().alarms_dead == 1
+
+
 class NearlyFull(Disk):
     free = 10 * 2**30
 
@@ -441,6 +470,21 @@ async def test_a_full_disk_is_waited_for_without_counting(autojump_clock, tmp_pa
         await trio.sleep(70)
         assert [name for name, _ in await room.log()] == ["tea"]
         assert runtime.status().alarms_dead == 0
+
+
+async def test_a_new_incarnation_does_not_wait_because_the_alarms_of_the_old_one_failed(autojump_clock, tmp_path):
+    disk = NearlyFull()
+    async with opened(tmp_path / "data", disk=disk) as runtime:
+        room = runtime.room(Reminders, "a")
+        await room.remind("old", 10)
+        disk.free = 0
+        await trio.sleep(600)  # it is tried once a minute by now
+        await runtime.delete(room)
+        disk.free = 10 * 2**30
+        await trio.sleep(5)  # until that is noticed
+        await room.remind("new", 1)
+        await trio.sleep(2)
+        assert [name for name, _ in await room.log()] == ["new"]
 
 
 async def test_more_calls_than_the_mailbox_holds_keep_no_alarm_out(autojump_clock):

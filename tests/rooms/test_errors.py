@@ -2,15 +2,17 @@
 
 import traceback
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 import trio
 
 from actors import Disk
-from durable_rooms import Actor, RoomsError, RoomUnfit, StorageFull, TooLarge
+from durable_rooms import Actor, Migration, RoomsError, RoomUnfit, StorageFull, TooLarge
 from durable_rooms.testing import open_test_runtime
 from tests.rooms.chat import ChatRoom, Sorry, one_room, together
+from tests.rooms.faults import Mute
 
 
 async def test_f20_a_handler_that_raises_leaves_no_trace_and_the_room_serves_the_next_call(autojump_clock) -> None:
@@ -155,3 +157,41 @@ async def test_callers_refused_together_get_errors_of_their_own(autojump_clock) 
         assert len({id(error) for error in errors}) == 50
         assert max(len(traceback.extract_tb(error.__traceback__)) for error in errors) < 10
         assert all(error.room == "Broken/general" and isinstance(error.__cause__, apsw.SQLError) for error in errors)
+
+
+class Voiding(ChatRoom):
+    migrations = (*ChatRoom.migrations, "CREATE TABLE strict (id INTEGER PRIMARY KEY CHECK (id > 0))")
+
+    def void(self) -> None:
+        try:
+            self.sql("INSERT OR ROLLBACK INTO strict VALUES (-1)")
+        except apsw.ConstraintError:
+            raise Mute from None
+
+
+class Unbuilt(ChatRoom):
+    def __init__(self) -> None:
+        raise Mute
+
+
+class Unstarted(ChatRoom):
+    def on_start(self) -> None:
+        raise Mute
+
+
+def mute(sql: Any) -> None:
+    raise Mute
+
+
+class Unmigrated(ChatRoom):
+    migrations = (*ChatRoom.migrations, Migration(mute, name="mute"))
+
+
+@pytest.mark.parametrize("actor", [Unbuilt, Unstarted, Unmigrated])
+async def test_an_error_without_text_costs_its_room_alone(actor, autojump_clock):
+    async with open_test_runtime(actor, Voiding) as runtime:
+        with pytest.raises(RoomUnfit, match=r"Mute \(its text raised"):
+            await runtime.room(actor, "a").post("hello")
+        room = runtime.room(Voiding, "a")
+        await together(room.void, lambda: room.post("hello"))
+        assert await room.bodies() in ([], ["hello"])

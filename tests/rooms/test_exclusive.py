@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from durable_rooms import CallFailed, Limits, OutcomeUnknown, RoomReset
+from durable_rooms import CallFailed, CallTimeout, Limits, OutcomeUnknown, RoomReset
 from tests.rooms.chat import ChatRoom, Sorry, one_after_another, one_room, outcome
 
 
@@ -131,6 +131,10 @@ class Careful(ChatRoom):
         await trio.sleep(1 + 0.01 * ord(name))
         await self.enter(name)
 
+    async def post_soon(self, body: str, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self.post(body)
+
     async def enter_by_children(self) -> None:
         async def child(name: str) -> None:
             await trio.sleep(0.001 * ord(name))
@@ -250,6 +254,19 @@ async def test_slices_that_wait_for_a_block_to_end_run_in_the_order_in_which_the
         assert await room.entered() == list("abcdefgh")
 
 
+async def test_slices_behind_one_that_was_cancelled_while_it_waited_run_all_the_same(autojump_clock) -> None:
+    async with one_room(Careful) as room, trio.open_nursery() as nursery:
+        impatient, told = room.options(timeout=1), []
+
+        async def give_up() -> None:
+            told.append(await outcome(lambda: impatient.write_and_wait("given up")))
+
+        await one_after_another(nursery, give_up, lambda: room.enter_soon("a"), lambda: room.hold(5))
+        with trio.fail_after(100):
+            assert await room.entered() == ["a"]
+        assert [type(one) for one in told] == [CallTimeout]
+
+
 async def test_s01_waiters_enter_in_order_and_one_that_was_cancelled_is_skipped(autojump_clock) -> None:
     async with one_room(Careful) as room, trio.open_nursery() as nursery:
         await one_after_another(nursery, lambda: room.enter("first"), room.enter_by_children)
@@ -284,6 +301,24 @@ async def test_s04_children_of_the_holder_are_inside_and_enter_blocks_of_their_o
     async with one_room(Careful) as room:
         order = await room.children()
         assert sorted([order[:2], order[2:]]) == [["a in", "a out"], ["b in", "b out"]]
+
+
+async def test_a_holder_goes_on_after_its_childs_block_though_others_have_waited_longer(autojump_clock) -> None:
+    class Family(Careful):
+        async def hold_with_a_child(self) -> None:
+            async def child() -> None:
+                async with self.exclusive():
+                    await trio.sleep(3)
+
+            async with self.exclusive(), trio.open_nursery() as nursery:
+                nursery.start_soon(child)
+                await trio.sleep(2)  # over while the child keeps its parent out, too
+                self.post("the holder goes on")
+
+    async with one_room(Family) as room, trio.open_nursery() as nursery:
+        await one_after_another(nursery, lambda: room.post_soon("others", 1), room.hold_with_a_child)
+        await trio.sleep(4)
+        assert await room.bodies() == ["the holder goes on", "others"]
 
 
 async def test_a_cut_handler_cannot_write_any_more(autojump_clock) -> None:

@@ -27,6 +27,7 @@ from durable_rooms import (
 from durable_rooms.testing import open_test_runtime
 from tests.rooms.chat import ChatRoom, Sorry, one_after_another, one_room, outcome, path_of, together
 from tests.rooms.faults import FailsOnce
+from tests.rooms.reminders import WallClock, opened
 
 SHORT = Limits(key_seconds_max=100)  # a day of virtual time has many ticks
 
@@ -338,6 +339,26 @@ async def test_expired_replies_are_forgotten_a_few_at_a_time_until_those_alive_a
             left = now
         assert left == 10 + 12 * FORGET_EVERY_CALLS
         assert kept(room)[:10] == [f"young {number}" for number in range(10)]
+
+
+async def test_a_clock_that_was_ahead_for_a_while_keeps_no_reply_for_longer(tmp_path: Path, autojump_clock) -> None:
+    clock = WallClock()
+    async with opened(tmp_path / "data", Keyed, clock=clock, limits=SHORT) as runtime:
+        room = runtime.room(Keyed, "general")
+
+        async def call_often(what: str) -> None:
+            for number in range(3 * FORGET_EVERY_CALLS):
+                await room.options(key=f"{what} {number}").ping()
+
+        clock.jump = 1e6
+        await call_often("ahead")
+        clock.jump = 0.0
+        await call_often("then")
+        await trio.sleep(101)
+        for _ in range(3):
+            await call_often("now")
+        await call_often("last")
+        assert {key.split()[0] for key in kept(room)} == {"now", "last"}
 
 
 async def test_large_expired_replies_are_forgotten_one_by_one(autojump_clock) -> None:

@@ -9,7 +9,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import RoomName
+from actors.lifecycle.loading import prepare
 from durable_rooms import (
+    Limits,
     RoomAborted,
     RoomDeleted,
     RoomExists,
@@ -238,6 +240,26 @@ async def test_deletes_of_one_room_at_once_delete_one_room(autojump_clock):
         assert sorted(told) == [False, False, True]
 
 
+async def test_a_dump_makes_no_room_of_one_that_is_deleted_meanwhile(tmp_path, autojump_clock):
+    async with open_test_runtime(ChatRoom, path=tmp_path / "data") as runtime, trio.open_nursery() as nursery:
+        room = runtime.room(ChatRoom, "a")
+        await room.post("old")
+        await runtime.evict(room)
+        told: list[object] = []
+
+        async def dump(number):
+            told.append(await outcome(lambda: runtime.dump(room, tmp_path / f"{number}.db")))
+
+        nursery.start_soon(runtime.delete, room)
+        for number in range(4):
+            nursery.start_soon(dump, number)
+            await trio.lowlevel.checkpoint()
+        await trio.sleep(1)
+        assert {type(one) for one in told} <= {RoomDeleted, RoomUnfit}
+        assert not list(tmp_path.glob("*.db"))
+        assert runtime.list_rooms() == []
+
+
 async def test_a_sick_room_can_be_deleted_and_its_damaged_file_is_kept(tmp_path, autojump_clock):
     async with open_test_runtime(ChatRoom, path=tmp_path) as runtime:
         room = runtime.room(ChatRoom, "a")
@@ -292,6 +314,26 @@ async def test_nothing_is_done_to_rooms_of_a_runtime_that_has_stopped(autojump_c
     for verb in (runtime.delete, runtime.evict, runtime.abort):
         with pytest.raises(RuntimeClosed):
             await verb(room)
+
+
+@pytest.mark.parametrize("verb", ["evict", "abort", "delete"])
+async def test_a_room_that_waits_for_a_place_is_ordered_about_at_once(autojump_clock, verb):
+    async with open_test_runtime(Memory, limits=Limits(open_rooms_max=1)) as runtime, trio.open_nursery() as nursery:
+        room, told = runtime.room(Memory, "a"), []
+        await room.post("old")
+
+        async def tell(call):
+            told.append(await outcome(call))
+
+        nursery.start_soon(tell, lambda: runtime.room(Memory, "other").post_slowly("1", 1_000))
+        await trio.sleep(1)  # it has the place
+        await one_after_another(nursery, lambda: tell(lambda: room.post("new")))
+        began = trio.current_time()
+        await getattr(runtime, verb)(room)
+        await wait_all_tasks_blocked()
+        assert trio.current_time() - began < 1
+        assert [type(one) for one in told] == {"evict": [], "abort": [RoomAborted], "delete": [RoomDeleted]}[verb]
+        assert await room.bodies() == {"evict": ["old", "new"], "abort": ["old"], "delete": []}[verb]
 
 
 # -- load ---------------------------------------------------------------------------------------------------------------
@@ -404,6 +446,57 @@ async def test_a_dump_of_another_class_is_refused(tmp_path, autojump_clock):
             await runtime.load(runtime.room(ChatRoom, "a"), tmp_path / "dump.db")
 
 
+async def test_a_load_that_finds_a_room_made_meanwhile_does_nothing_to_it(tmp_path, autojump_clock, monkeypatch):
+    """It is called for the first time while the file is copied."""
+    async with open_test_runtime(Memory, path=tmp_path / "data") as runtime, trio.open_nursery() as nursery:
+        await runtime.room(Memory, "b").post("dumped")
+        await runtime.dump(runtime.room(Memory, "b"), tmp_path / "dump.db")
+        room, told, run = runtime.room(Memory, "a"), [], runtime.doors.threads.run
+
+        async def hold():
+            told.append(await outcome(lambda: room.hold(10)))
+
+        async def run_slowly(what, *args):
+            done = await run(what, *args)
+            if what is prepare:
+                nursery.start_soon(hold)
+                await trio.sleep(1)
+            return done
+
+        monkeypatch.setattr(runtime.doors.threads, "run", run_slowly)
+        with pytest.raises(RoomExists):
+            await runtime.load(room, tmp_path / "dump.db")
+        await trio.sleep(20)
+        assert told == ["held"]
+        assert await room.bodies() == []
+        assert not list((tmp_path / "data" / "rooms").rglob("*.loading*"))
+
+
+async def test_a_load_that_is_refused_by_a_stop_leaves_no_copy_behind(tmp_path, autojump_clock, monkeypatch):
+    async with trio.open_nursery() as nursery:
+        async with open_test_runtime(Memory, path=tmp_path / "data") as runtime:
+            await runtime.room(Memory, "b").post("dumped")
+            await runtime.dump(runtime.room(Memory, "b"), tmp_path / "dump.db")
+            run, copied, told = runtime.doors.threads.run, trio.Event(), []
+
+            async def run_slowly(what, *args):
+                done = await run(what, *args)
+                if what is prepare:
+                    copied.set()
+                    await trio.sleep(1)
+                return done
+
+            async def load():
+                told.append(await outcome(lambda: runtime.load(runtime.room(Memory, "a"), tmp_path / "dump.db")))
+
+            monkeypatch.setattr(runtime.doors.threads, "run", run_slowly)
+            nursery.start_soon(load)
+            await copied.wait()
+        await trio.sleep(2)
+    assert isinstance(told[0], RuntimeClosed)
+    assert not list((tmp_path / "data" / "rooms").rglob("*.loading*"))
+
+
 # -- listing ------------------------------------------------------------------------------------------------------------
 async def test_deleted_rooms_are_listed_only_where_they_are_asked_for(tmp_path, autojump_clock):
     async with open_test_runtime(ChatRoom, path=tmp_path) as runtime:
@@ -464,8 +557,12 @@ async def test_paging_stays_exact_while_rooms_are_deleted(tmp_path, autojump_clo
 async def test_a_page_of_nothing_is_empty(autojump_clock):
     async with open_test_runtime(ChatRoom) as runtime:
         await runtime.room(ChatRoom, "a").post("hello")
-        assert runtime.list_rooms(limit=0) == []
-        assert runtime.list_rooms(limit=0, resident=True) == []
+        await runtime.room(ChatRoom, "b").post("hello")
+        await runtime.delete(runtime.room(ChatRoom, "b"))
+        for limit in (0, -1):
+            assert runtime.list_rooms(limit=limit) == []
+            assert runtime.list_rooms(limit=limit, resident=True) == []
+            assert runtime.list_rooms(limit=limit, deleted=True) == []
 
 
 async def test_a_stop_lets_a_delete_that_has_begun_end(tmp_path, autojump_clock):

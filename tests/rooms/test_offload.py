@@ -17,11 +17,13 @@ from actors import Doors, InlineThreads, RoomName
 from actors.activation.activation import Activation
 from durable_rooms import (
     Actor,
+    CallTimeout,
     DeadlineExceeded,
     Limits,
     Room,
     RoomLocked,
     RoomQuarantined,
+    RoomReset,
     Runtime,
     RuntimeClosed,
     SQLiteReplica,
@@ -412,6 +414,17 @@ async def test_so_many_run_at_once_and_the_others_wait_for_a_slot(autojump_clock
         assert [await room.bodies() for room in rooms] == [["x"]] * 5
 
 
+async def test_one_that_waits_for_a_slot_past_its_callers_deadline_never_runs_and_may_be_repeated(autojump_clock) -> None:
+    threads = Waiting()
+    async with opened(threads, limits=Limits(offload_calls_max=1)) as (runtime, room), trio.open_nursery() as nursery:
+        threads.hold()
+        await one_after_another(nursery, lambda: runtime.room(Heavy, "other").import_one("x"))
+        error = await outcome(lambda: room.options(timeout=1).import_one("too late"))
+        assert (type(error), error.ran, error.retryable) == (CallTimeout, "no", True)
+        threads.go.set()
+        assert await room.bodies() == []
+
+
 async def test_its_watchdog_and_the_bound_of_a_statement_leave_it_alone(autojump_clock) -> None:
     limits = Limits(statement_seconds_max=1e-9, turn_seconds_max=1e9, offload_seconds_max=1e9)
     async with opened(second_per_look=1.0, limits=limits) as (runtime, room):
@@ -450,6 +463,18 @@ async def test_with_real_threads_it_is_interrupted_too(tmp_path: Path) -> None:
             with pytest.raises(DeadlineExceeded):
                 await call("no")
         assert await room.post("after") == 1
+
+
+async def test_where_no_thread_can_be_begun_its_caller_is_told_and_nobody_else(autojump_clock) -> None:
+    class Exhausted(InlineThreads):
+        async def run_apart(self, job: Callable[..., Any], *args: object) -> Any:
+            await trio.lowlevel.checkpoint()
+            raise RuntimeError("can't start new thread")
+
+    async with opened(Exhausted()) as (_, room):
+        await room.post("old")
+        assert str(await outcome(lambda: room.import_one("no"))) == "can't start new thread"
+        assert await room.bodies() == ["old"]
 
 
 # -- when something goes wrong ---------------------------------------------------------------------------------------------
@@ -543,7 +568,30 @@ async def test_a_room_that_breaks_beside_it_rolls_it_back_and_opens_again(tmp_pa
         gate.open.set()
         assert await room.bodies() == ["old", "new"]
         cut = found[0]
-        assert (type(cut), cut.ran, cut.retryable) == (TurnVoid, "rolled back", True)
+        assert (type(cut), cut.ran, cut.retryable) == (RoomReset, "rolled back", True)
+
+
+@pytest.mark.parametrize(("order", "retryable"), [("abort", True), ("delete", False)])
+async def test_a_room_that_is_thrown_away_beside_it_tells_why_and_whether_to_repeat_it(
+    order: str, *, retryable: bool, tmp_path: Path, gate: Gate
+) -> None:
+    """Repeated after a delete, it would make the room anew."""
+    async with real_room(tmp_path) as (runtime, room), trio.open_nursery() as nursery:
+        await room.post("old")
+        found: list[Any] = []
+
+        async def keep() -> None:
+            found.append(await outcome(lambda: room.held("no")))
+
+        nursery.start_soon(keep)
+        await until(gate.reached)
+        nursery.start_soon(getattr(runtime, order), room)
+        await wait_all_tasks_blocked()
+        gate.open.set()
+        assert await room.bodies() == ([] if order == "delete" else ["old"])
+        (cut,) = found
+        assert (type(cut), cut.ran, cut.retryable) == (RoomReset, "rolled back", retryable)
+        assert f"the room was {order}" in str(cut)
 
 
 async def test_one_that_has_not_begun_when_its_room_breaks_runs_in_the_next_activation(autojump_clock) -> None:
@@ -574,7 +622,7 @@ async def test_a_file_found_damaged_beside_it_rolls_it_back(autojump_clock) -> N
         activation_of(runtime, room).damaged(apsw.CorruptError("a page"))
         threads.go.set()
         assert type(await outcome(room.bodies)) is RoomQuarantined
-        assert [(type(one), one.ran) for one in found] == [(TurnVoid, "rolled back")]
+        assert [(type(one), one.ran) for one in found] == [(RoomReset, "rolled back")]
 
 
 async def test_a_first_round_that_returns_while_it_runs_raises_the_level_afterwards(autojump_clock) -> None:

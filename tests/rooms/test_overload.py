@@ -13,7 +13,7 @@ from actors import Doors, InlineThreads
 from actors.calls.admission import FAIR_CALLS
 from actors.calls.envelope import Envelope
 from actors.calls.mailbox import CONTROL_RUN_MAX
-from durable_rooms import Actor, DeadlineExceeded, Limits, Overloaded, Room, command, read
+from durable_rooms import Actor, CallTimeout, Limits, Overloaded, Room, command, read
 from durable_rooms.runtime import open_with_doors
 from durable_rooms.testing import open_test_runtime
 from tests.rooms.chat import one_after_another, one_room, outcome
@@ -257,7 +257,7 @@ async def test_calls_whose_time_has_passed_make_place_in_a_full_mailbox(autojump
         await refused(lambda: room.note("too many"))
         await trio.sleep(6)
         await one_after_another(nursery, *notes(room, "a", "b", "c"))
-        assert [(type(one), one.ran) for one in found] == [(DeadlineExceeded, "no")] * 3
+        assert [(type(one), one.ran) for one in found] == [(CallTimeout, "no")] * 3
         await trio.sleep(5)
         assert await room.all() == ["a", "b", "c"]
 
@@ -343,3 +343,18 @@ async def test_a_full_mailbox_does_not_hinder_reads(autojump_clock) -> None:
 def test_bounds_that_could_never_let_a_call_in_are_refused() -> None:
     with pytest.raises(ValueError, match="call_bytes_max = 1048576 is over waiting_bytes_max = 1000"):
         Limits(waiting_bytes_max=1_000)
+
+
+async def test_a_full_room_whose_callers_have_all_gone_is_remembered_as_full_no_more(autojump_clock) -> None:
+    """Else every call of the runtime would be looked at twice from then on."""
+    limits = Limits(open_rooms_max=1, mailbox_calls_max=2, waiting_calls_max=3)
+    async with open_test_runtime(Busy, limits=limits) as runtime, trio.open_nursery() as nursery:
+        other, room = runtime.room(Busy, "other"), runtime.room(Busy, "a")
+        await one_after_another(nursery, lambda: other.hold(20))
+        async with trio.open_nursery() as callers:  # of a room that waits for its place
+            await one_after_another(callers, *notes(room, 1, 2))
+            await refused(lambda: room.note("too many"))
+            callers.cancel_scope.cancel()
+        await one_after_another(nursery, *notes(other, 1, 2))
+        await trio.sleep(200)
+        assert (runtime.admission.full, runtime.admission.calls) == (0, 0)

@@ -8,14 +8,15 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from actors import RoomName
 from durable_rooms import (
     Actor,
     DeadlineExceeded,
+    Limits,
     OutcomeUnknown,
     RoomAborted,
     RoomReset,
     StorageFull,
-    TurnVoid,
     command,
     open_runtime,
 )
@@ -104,6 +105,9 @@ class Desk(Log):
 
     def tell_one(self, name: str) -> None:
         self.tell(Room, "a", Room.post, name)
+
+    def tell_plain(self, name: str) -> None:
+        self.tell(Plain, "a", Plain.held, name)
 
     def dead(self) -> int:
         return len(list(self.dead_tells))
@@ -216,6 +220,23 @@ async def test_a_tell_whose_own_block_resets_the_room_has_failed_and_is_given_up
         assert await desk.dead() == 1
 
 
+async def test_an_offloaded_tell_whose_room_breaks_under_it_is_delivered_again_and_has_not_failed(tmp_path) -> None:
+    limits = Limits(tell_attempts_max=1)
+    async with open_runtime(tmp_path / "data", [Plain, Desk], limits=limits) as runtime:
+        room = runtime.room(Plain, "a")
+        await room.post("x")
+        await runtime.room(Desk, "d").tell_plain("told")
+        await until(Room.gate.reached)
+        activation = runtime.seated(RoomName("Plain", "a"))
+        assert activation is not None
+        activation.break_(OSError("its disk"))
+        first, Room.gate = Room.gate, Gate()
+        first.open.set()
+        await until(Room.gate.reached)
+        Room.gate.open.set()
+        assert await room.bodies() == ["x", "told"]
+
+
 async def test_what_a_room_had_told_before_its_reset_arrives_once(autojump_clock) -> None:
     async with open_test_runtime(Room, Desk) as runtime:
         room, desk = runtime.room(Room, "a"), runtime.room(Desk, "d")
@@ -315,6 +336,6 @@ async def test_a_handler_that_an_abort_cuts_short_beside_an_offloaded_call_commi
             assert Room.entered == [], "its thread has the connection"
             Room.gate.open.set()
         assert Room.entered == ["cleaned up"]
-        assert type(kept.of["offloaded"]) is TurnVoid
+        assert type(kept.of["offloaded"]) is RoomReset
         assert type(kept.of["waits"]) is OutcomeUnknown
         assert await room.bodies() == ["before"]

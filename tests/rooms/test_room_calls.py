@@ -9,9 +9,20 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from durable_rooms import Actor, BadArguments, CallCycle, Limits, OutcomeUnknown, Overloaded, Runtime, StatementRefused, read
+from durable_rooms import (
+    Actor,
+    BadArguments,
+    CallCycle,
+    Limits,
+    OutcomeUnknown,
+    Overloaded,
+    Runtime,
+    StatementRefused,
+    UnknownMethod,
+    read,
+)
 from durable_rooms.testing import bare, open_test_runtime
-from tests.rooms.chat import ChatRoom, Sorry, one_after_another, outcome
+from tests.rooms.chat import ChatRoom, Sorry, one_after_another, one_room, outcome
 from tests.rooms.faults import FailsOnce
 
 
@@ -268,6 +279,31 @@ async def test_a_refusal_that_passes_through_a_handler_tells_what_became_of_that
         error = await outcome(through.after_a_slice)
         assert (type(error), error.ran, error.retryable) == (Overloaded, "unknown", False)
         assert await through.bodies() == ["stays"]
+
+
+async def test_a_call_of_its_own_room_that_passes_through_a_handler_tells_of_that_handlers_call_too(autojump_clock) -> None:
+    class Own(Caller):
+        async def in_a_block(self) -> None:
+            async with self.exclusive():
+                await self.room(Own, self.id).post("x")
+
+        async def misspelt(self) -> None:
+            await self.room(Own, self.id).psot("x")
+
+        async def under_a_key(self) -> None:
+            await self.room(Own, self.id).options(key="k").refuse()
+
+        def refuse(self) -> None:
+            raise OutcomeUnknown("a sync failed under it")
+
+    async with one_room(Own) as room:
+        for call, kind, ran in (
+            (room.in_a_block, CallCycle, "rolled back"),
+            (room.misspelt, UnknownMethod, "rolled back"),
+            (room.under_a_key, OutcomeUnknown, "unknown"),
+        ):
+            error = await outcome(call)
+            assert (type(error), error.ran, error.retryable) == (kind, ran, False)
 
 
 async def test_a_stop_lets_a_handler_that_has_begun_finish_its_calls(autojump_clock) -> None:

@@ -2,12 +2,13 @@
 
 import logging
 from contextlib import suppress
+from typing import ClassVar
 
 import pytest
 import trio
 import trio.lowlevel
 
-from actors import Actor, Limits
+from actors import Actor, Doors, Limits
 from actors.names import RoomName
 from actors.tells.courier import FORGET_SECONDS, RETRY_SECONDS_FIRST
 from durable_rooms import (
@@ -20,10 +21,12 @@ from durable_rooms import (
     UnknownMethod,
     read,
 )
-from durable_rooms.testing import bare, open_test_runtime, told
+from durable_rooms.runtime import open_with_doors
+from durable_rooms.testing import TEST_TIME, bare, open_test_runtime, told
 from tests.rooms.chat import Sorry, together
 from tests.rooms.faults import FailsOnce
 from tests.rooms.telling import Board, Desk, stored
+from tests.rooms.test_offload import Waiting
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +167,14 @@ async def test_more_pending_tells_than_allowed_fail_their_call_and_lose_nothing(
         assert await board.seen() == list(range(18))
 
 
+async def test_a_tell_that_is_settled_takes_no_place_of_one_that_is_pending(autojump_clock):
+    async with open_test_runtime(Desk, Board, limits=Limits(tells_pending_max=1)) as runtime:
+        for number in range(3):
+            await runtime.room(Desk, "a").tell_board(number)
+            await settle()
+        assert await runtime.room(Board, "main").seen() == [0, 1, 2]
+
+
 async def test_on_a_full_disk_nothing_is_told_and_what_is_pending_waits(autojump_clock):
     async with open_test_runtime(Desk, Board) as runtime:
         desk, board = runtime.room(Desk, "a"), runtime.room(Board, "main")
@@ -279,6 +290,17 @@ async def test_f22_a_poison_tell_is_dead_after_three_tries_and_the_rest_proceeds
         assert stored(runtime, Desk, "a") == []
 
 
+async def test_a_method_whose_error_has_no_text_makes_a_dead_letter_with_one(autojump_clock, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("durable_rooms.actors"), "propagate", False)  # pytest-xdist cannot carry such a log
+    async with open_test_runtime(Desk, Board) as runtime:
+        desk = runtime.room(Desk, "a")
+        await desk.tell_board(1, 2, method="fail_without_words")
+        await desk.tell_board(3)
+        await settle(30)
+        assert [dead["reason"][:10] for dead in await desk.dead()] == ["Mute (its ", "Sorry: ???"]
+        assert await runtime.room(Board, "main").seen() == [3]
+
+
 async def test_a_dead_tell_can_be_told_again_or_forgotten(autojump_clock):
     async with open_test_runtime(Desk, Board) as runtime:
         desk, board = runtime.room(Desk, "a"), runtime.room(Board, "main")
@@ -344,6 +366,24 @@ async def test_a_class_that_is_gone_and_a_method_that_is_gone_make_dead_letters(
             assert len(await runtime.room(Desk, id).dead()) == 1
 
 
+async def test_tells_to_a_room_whose_class_fails_wait_for_the_next_version_of_it(autojump_clock, tmp_path, monkeypatch):
+    """A bad release makes no dead letters of all that is told meanwhile."""
+    async with open_test_runtime(Desk, Board, path=tmp_path) as runtime:
+        await runtime.room(Board, "main").seen()  # it is there, of the old version
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Board, "migrations", [*Board.migrations, "INSERT INTO strict VALUES (-1)"])
+        async with open_test_runtime(Desk, Board, path=tmp_path) as runtime:
+            desk = runtime.room(Desk, "a")
+            await desk.tell_board(1)
+            await settle(60)
+            assert await desk.dead() == []
+            await desk.tell_board(2)
+    async with open_test_runtime(Desk, Board, path=tmp_path) as runtime:
+        await settle(120)  # its clock begins anew, and the time of the next try is kept
+        assert await runtime.room(Board, "main").seen() == [1, 2]
+
+
 async def test_a_method_that_voids_its_own_turn_is_given_up_and_its_neighbours_are_not(autojump_clock):
     async with open_test_runtime(Desk, Board) as runtime:
         desk, board = runtime.room(Desk, "a"), runtime.room(Board, "main")
@@ -378,6 +418,28 @@ async def test_turns_that_others_void_are_not_counted(autojump_clock):
             nursery.cancel_scope.cancel()
         await settle(60)
         assert await board.seen() == list(range(20))
+        assert await desk.dead() == []
+
+
+async def test_a_receiver_that_is_deleted_or_aborted_under_a_tell_is_told_again_without_counting(autojump_clock, tmp_path):
+    threads = Waiting()
+    doors = Doors(threads=threads, wall_clock=lambda: TEST_TIME)
+    once = Limits(tell_attempts_max=1)
+    async with open_with_doors(tmp_path, [Desk, Board], replicas=[], limits=once, doors=doors) as runtime:
+        desk, board = runtime.room(Desk, "a"), runtime.room(Board, "main")
+        await desk.tell_board(1, method="note_slowly")
+        await desk.tell_board(2)
+        await runtime.delete(board)
+        await settle()
+        assert await board.seen() == [1, 2]
+        threads.hold()
+        await desk.tell_board(3, method="note_apart")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runtime.abort, board)
+            await trio.sleep(1)
+            threads.go.set()
+        await settle()
+        assert await board.seen() == [1, 2, 3]
         assert await desk.dead() == []
 
 
@@ -418,6 +480,41 @@ async def test_a_sender_stays_until_its_tells_are_settled_and_may_hibernate_whil
         assert await runtime.room(Board, "main").seen() == [1, 2]
         await settle(60)
         assert runtime.catalog.get(RoomName("Desk", "a")).wake_at is None
+
+
+async def test_senders_that_are_deleted_leave_nothing_behind(autojump_clock):
+    async with open_test_runtime(Desk, Board) as runtime:
+        for number in range(20):
+            desk = runtime.room(Desk, f"d{number}")
+            await desk.tell_board(number)
+            await runtime.delete(desk)
+        await settle()
+        assert await runtime.room(Board, "main").seen() != []
+        assert runtime.courier._outgoing == {}
+
+
+async def test_a_sender_that_leaves_memory_as_it_settles_its_tells_settles_them_at_its_next_stay(autojump_clock, tmp_path):
+    class Late(Desk):
+        starts: ClassVar = 0
+
+        def on_start(self) -> None:
+            Late.starts += 1
+            if Late.starts == 2:
+                raise Sorry("the first stay after the restart")
+
+    Board.failing.add(1)
+    async with open_test_runtime(Late, Board, path=tmp_path) as runtime:
+        await runtime.room(Late, "a").tell_board(1)
+    Board.failing.clear()
+    async with open_test_runtime(Late, Board, path=tmp_path) as runtime:
+        await settle(10 * Limits().idle_seconds_max)  # nobody calls the sender
+        assert await runtime.room(Board, "main").seen() == [1]
+        assert runtime.seated(RoomName("Late", "a")) is None
+        began = trio.current_time()
+    assert trio.current_time() - began < Limits().drain_seconds_max / 2
+    async with open_test_runtime(Late, Board, path=tmp_path) as runtime:
+        await runtime.room(Late, "a").ping()
+        assert stored(runtime, Late, "a") == []
 
 
 async def test_a_stop_delivers_what_is_under_way_and_the_next_start_the_rest(autojump_clock, tmp_path):
@@ -470,6 +567,33 @@ async def test_a_sender_that_was_restored_from_a_copy_tells_nothing_twice_and_ne
         await settle()
         assert await runtime.room(Board, "main").seen() == [1, 2, 3, 4]
         assert stored(runtime, Desk, "a") == []
+
+
+async def test_what_a_dump_has_still_to_tell_is_told_by_the_room_that_it_becomes(autojump_clock, tmp_path):
+    async with open_test_runtime(Desk, Board) as runtime:
+        one, other = runtime.room(Desk, "one"), runtime.room(Desk, "other")
+        await other.tell_board(*range(10))
+        Board.failing.add(11)
+        await one.tell_board(11)
+        await runtime.dump(one, tmp_path / "one.db")
+        Board.failing.clear()
+        await runtime.load(other, tmp_path / "one.db", replace=True)
+        await settle()
+        assert await runtime.room(Board, "main").seen("one") == [11, 11]
+
+
+async def test_a_room_that_was_the_dump_of_another_hears_what_is_still_to_be_told_to_it(autojump_clock, tmp_path):
+    async with open_test_runtime(Desk, Board) as runtime:
+        desk, copy = runtime.room(Desk, "a"), runtime.room(Board, "copy")
+        Board.failing.add(1)
+        await desk.tell_board(1, board="copy")
+        await desk.tell_board(2)
+        await settle(0.5)
+        await runtime.dump(runtime.room(Board, "main"), tmp_path / "main.db")
+        Board.failing.clear()
+        await runtime.load(copy, tmp_path / "main.db", replace=True)
+        await settle()
+        assert await copy.seen() == [2, 1]
 
 
 def test_bare_rooms_tell_nobody_but_the_test():
