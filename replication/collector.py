@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from actors import Position, RoomName, Source
+from actors import Position, RoomDeleted, RoomName, Source
 from actors.system.backoff import doubled
 from replication.batch import Drain
 from replication.limits import (
@@ -124,6 +124,7 @@ class Collector:
         self.wanted.pop(source.name, None)
         waiting = self._waiting.pop(source.name, None)
         since = waiting.since if waiting is not None else trio.current_time()
+        self._oldest = since if self._oldest == math.inf else self._oldest
         self._waiting[source.name] = Dirty(source, source.name, self.tick, since, Position(epoch, 0), 1, gone=epoch)
         self._bell.set()
 
@@ -285,7 +286,11 @@ class Collector:
             changes = await dirty.source.collect(mark.position.seq if mark else 0)
         except Exception as error:
             collected.idle += 1
-            self.throw_out(dirty, error)
+            if isinstance(error, RoomDeleted) and mark is None:  # a candidate that was deleted before its turn came
+                self.wanted.pop(dirty.name, None)
+                self.done(dirty)
+            else:
+                self.throw_out(dirty, error)
             return
         if changes.entries:
             self._bytes_per_entry += (changes.bytes / changes.entries - self._bytes_per_entry) / 8

@@ -1,9 +1,9 @@
 """Full text search in the replica: an FTS5 index for each base table that a class declares, over the rows of all rooms.
 
-As in a room (`actors/fulltext.py`): the table holds the text, triggers keep the index. The room's key is one more column of the
-index, so that `_room : "17"` narrows a search to a room before a row is looked at. An index is made from the rows that are there
-when a schema that wants it is first seen (some 2 µs a row), widened when one wants more columns, and never dropped: rooms of an
-older version may need it.
+As in a room (`actors/statements/fulltext.py`): the table holds the text, triggers keep the index. The room's key is one more
+column of the index, so that `_room : "17"` narrows a search to a room before a row is looked at. An index is made from the rows
+that are there when a schema that wants it is first seen (some 2 µs a row), widened when one wants more columns, and never
+dropped: rooms of an older version may need it.
 """
 
 import logging

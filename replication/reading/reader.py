@@ -138,10 +138,10 @@ class Reader:
 
     def _scoped(self, shown: tuple[Any, ...]) -> Scoped:
         """The connection that shows this; one without any views for ()."""
+        kept = self._kept.get(shown)
+        if kept is not None and shown[:1] == ("across",) and kept.outdated():  # if asking the file fails, close() still has it
+            self._kept.pop(shown).close()
         scoped = self._kept.pop(shown, None)
-        if scoped is not None and shown[:1] == ("across",) and scoped.outdated():
-            scoped.close()
-            scoped = None
         if scoped is None:
             scoped = self._make()
             try:

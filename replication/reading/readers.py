@@ -115,6 +115,8 @@ class Readers(Generic[C]):
             brevity = self._brevities.setdefault(kind, Brevity(forgiving=True))
             if brevity.on_loop():
                 await trio.lowlevel.checkpoint()
+                if self._ended:  # meanwhile: nobody would close what it opens
+                    raise _closed()
                 with suppress(apsw.InterruptError):
                     return self._do_here(what, brevity)
         return await self._ask_thread(what)

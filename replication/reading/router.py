@@ -45,6 +45,10 @@ class Lane(Protocol):
         """Where the newest command that has returned left the room; None: only the room can tell."""
         ...
 
+    def at_hand(self, call: ReadCall) -> bool:
+        """Whether the room would answer on the loop at once."""
+        ...
+
     async def read(self, call: ReadCall) -> Answer[Any]: ...
 
 
@@ -130,7 +134,9 @@ class Router:
         if fresh != "room" and self.routes:
             wanted = self._wanted(call.name, fresh, bookmark)
             why = "unknown to replicas"
-            if wanted is not None:
+            if wanted is not None and bookmark is None and self._is_nearer(call, wanted):
+                why = "room at hand"
+            elif wanted is not None:
                 deadline = trio.current_time() + WAIT_SECONDS_MAX
                 for route in self._in_order(bookmark, call.name, wanted.position):
                     answer, why = await self._ask(route, call, wanted, bookmark, deadline)
@@ -154,6 +160,14 @@ class Router:
         if told is None:
             return None
         return Wanted(told if seen is None else max(told, seen))
+
+    def _is_nearer(self, call: ReadCall, wanted: Wanted) -> bool:
+        """Whether the room answers before any replica can: it was just written to, so it is in memory. The read costs the same in
+        both, and a wait of some 10 ms fewer there (`mixed`)."""
+        needed = wanted.position
+        if needed is None or wanted.seconds is not None or any(route.arrivals.has(call.name, needed) for route in self.routes):
+            return False
+        return self._lane.at_hand(call)
 
     def _in_order(self, bookmark: Bookmark | None, name: RoomName, needed: Position | None) -> Sequence[Route]:
         """Those that have what is needed first, those with weight before others, the session's last one, by lag, by weight."""

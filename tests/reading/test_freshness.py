@@ -15,17 +15,31 @@ def locked(path):
     return other
 
 
-async def test_a_read_sees_every_post_that_has_returned(autojump_clock):
+@pytest.mark.parametrize("source", ["room", "replica"])
+async def test_a_read_sees_every_post_that_has_returned(source, autojump_clock):
+    """Without a session the room answers, which is at hand; a session waits for the replica."""
     async with reading() as runtime:
-        room = runtime.room(ChatRoom, "general")
+        room = (runtime if source == "room" else runtime.session()).room(ChatRoom, "general")
         for n in range(50):
             await room.post("ann", f"{n}")
             reply = await room.ask(ChatRoom.bodies)
             assert reply.value[-1] == f"{n}"
-            assert reply.source == "replica"
+            assert reply.source == source
 
 
-async def test_a_read_waits_for_its_write_and_for_no_other(autojump_clock):
+async def test_a_room_just_written_to_answers_at_once_and_the_replica_as_soon_as_it_can(autojump_clock):
+    async with reading() as runtime:
+        room = runtime.room(ChatRoom, "general")
+        await room.post("ann", "hello")
+        began = trio.current_time()
+        assert (await room.ask(ChatRoom.bodies)).source == "room"
+        assert trio.current_time() == began
+        assert runtime.status().reads.by_why["room at hand"] == 1
+        await runtime.replicated()
+        assert (await room.ask(ChatRoom.bodies)).source == "replica"
+
+
+async def test_a_session_waits_for_its_write_and_for_no_other(autojump_clock):
     """The write that must be seen is in the replica long before all that is under way is."""
     async with reading() as runtime, trio.open_nursery() as nursery:
 
@@ -34,7 +48,7 @@ async def test_a_read_waits_for_its_write_and_for_no_other(autojump_clock):
                 await runtime.room(ChatRoom, "busy").post("bob", "x")
 
         nursery.start_soon(busy)
-        room = runtime.room(ChatRoom, "general")
+        room = runtime.session().room(ChatRoom, "general")
         await room.post("ann", "hello")
         reply = await room.ask(ChatRoom.bodies)
         assert (reply.value, reply.source) == (["hello"], "replica")
@@ -170,6 +184,7 @@ async def test_the_runtime_says_how_many_reads_went_where(autojump_clock):
     async with reading() as runtime:
         room = runtime.room(ChatRoom, "general")
         await room.post("ann", "one")
+        await runtime.replicated()
         await room.bodies()
         await room.bodies()
         await room.bodies_here()

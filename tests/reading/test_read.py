@@ -14,6 +14,7 @@ async def test_a_read_answers_and_says_where_it_ran(fresh, autojump_clock):
     async with reading() as runtime:
         room = runtime.room(ChatRoom, "general").options(fresh=fresh)
         await room.post("ann", "hello")
+        await runtime.replicated()
         assert await room.bodies() == ["hello"]
         reply = await room.ask(ChatRoom.bodies)
         assert reply.value == ["hello"]

@@ -13,6 +13,7 @@ import pytest
 from actors import SQL, DeadlineExceeded, Disk, Limits, NoRow, Position, RoomName, StatementRefused, TooLarge
 from replication import limits
 from replication.reading.reader import Reader, Stale, Unanswerable
+from replication.reading.scoped import Scoped
 from replication.replica import ReplicaGone
 from replication.standing import Moment
 from tests.reading.replicas import HandMade
@@ -238,6 +239,25 @@ def test_an_error_of_the_file_closes_it_for_the_next_read_to_open(replica: HandM
         reader.read(A, None, bodies)
     replica.path.write_bytes(good)
     assert reader.read(A, None, bodies).value == ["hello"]
+
+
+def test_a_connection_that_cannot_be_asked_whether_it_is_outdated_is_closed(
+    replica: HandMade, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulator's seed 127: the replica's file system goes away between two reads across rooms."""
+    replica.put("a", messages("hello"))
+    assert rows_across(reader, {"ChatRoom": None}, "SELECT body FROM ChatRoom_messages") == [("hello",)]
+    (kept,) = reader._kept.values()
+
+    def gone(scoped: Scoped) -> bool:
+        raise apsw.IOError("disk I/O error")
+
+    with monkeypatch.context() as patch, pytest.raises(apsw.IOError):
+        patch.setattr(Scoped, "outdated", gone)
+        rows_across(reader, {"ChatRoom": None}, "SELECT body FROM ChatRoom_messages")
+    with pytest.raises(apsw.ConnectionClosedError):
+        kept.connection.execute("SELECT 1")
+    assert rows_across(reader, {"ChatRoom": None}, "SELECT body FROM ChatRoom_messages") == [("hello",)]
 
 
 def test_damage_that_a_read_passes_over_is_told_all_the_same(replica: HandMade, reader: Reader) -> None:

@@ -130,9 +130,13 @@ class FakeLane:
     def __init__(self) -> None:
         self.position: Position | None = Position(1, 5)
         self.reads = 0
+        self.brief: bool | None = None  # how reads fared in the room, if it is in memory
 
     def acknowledged(self, name: RoomName) -> Position | None:
         return self.position
+
+    def at_hand(self, call: ReadCall) -> bool:
+        return bool(self.brief)
 
     async def read(self, call: ReadCall) -> Answer[Any]:
         self.reads += 1
@@ -242,6 +246,27 @@ async def test_a_write_is_waited_for_so_long_and_then_the_room_answers(autojump_
     assert (await router.read(a_read(), "acknowledged", None)).source == "room"
     assert trio.current_time() == pytest.approx(WAIT_SECONDS_MAX)
     assert lane.reads == 1
+
+
+@pytest.mark.parametrize(
+    ("session", "brief", "waits"),
+    [
+        (False, True, False),
+        (False, False, True),  # slow reads are the replica's, also where the room is in memory
+        (True, True, True),  # a session's next read is served by the replica, too
+    ],
+)
+async def test_a_brief_read_does_not_wait_for_a_write_that_its_room_has(session, brief, waits, autojump_clock):
+    router, _, lane = way(SEEN, seq=4)
+    lane.brief = brief
+    assert (await router.read(a_read(), "acknowledged", Bookmark() if session else None)).source == "room"
+    assert trio.current_time() == pytest.approx(WAIT_SECONDS_MAX if waits else 0)
+
+
+async def test_a_replica_that_has_the_write_is_asked_though_the_room_is_at_hand(autojump_clock):
+    router, _, lane = way(SEEN, seq=5)
+    lane.brief = True
+    assert (await router.read(a_read(), "acknowledged", None)).source == "replica"
 
 
 async def test_a_room_that_alone_knows_is_asked_at_once(autojump_clock):

@@ -8,9 +8,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import RoomName
-from durable_rooms import SQLiteReplica
+from durable_rooms import ReplicationLate, SQLiteReplica
 from durable_rooms.testing import open_test_runtime
-from replication import Replicators
+from replication import Replicators, replicators_of
 from tests.reading.chat import ChatRoom
 from tests.replication.conftest import Follow
 from tests.replication.fakes import FakeRooms, replica_marks, replica_rows, shutil_copy_replica
@@ -208,3 +208,37 @@ async def test_a_deleted_rooms_words_are_found_no_more(tmp_path, autojump_clock)
         assert [row["room_id"] for row in await across.match(Searched, "messages", "wireless")] == ["a", "b"]
         await runtime.delete(runtime.room(Searched, "a"))
         assert [row["room_id"] for row in await across.match(Searched, "messages", "wireless")] == ["b"]
+
+
+async def test_a_room_deleted_before_the_replica_has_looked_at_it_holds_up_nobody(tmp_path, autojump_clock, monkeypatch) -> None:
+    monkeypatch.setattr("replication.replicator.CANDIDATES_MAX", 1)
+    ids = [f"{number:02}" for number in range(30)]
+    async with open_test_runtime(ChatRoom, path=tmp_path) as runtime:
+        for id in ids:
+            await runtime.room(ChatRoom, id).post("ann", id)
+    async with open_test_runtime(ChatRoom, path=tmp_path, replicas=[SQLiteReplica()]) as runtime:
+        (replicator,) = replicators_of(runtime.follower)
+        while not replicator.arrivals.compared:
+            await replicator.arrivals.changed()
+        assert ids[-1] in [candidate.name.id for candidate in replicator.arrivals.candidates]
+        await runtime.delete(runtime.room(ChatRoom, ids[-1]))
+        assert ids[-1] in [candidate.name.id for candidate in replicator.arrivals.candidates]
+        await runtime.replicated()
+        assert texts(tmp_path / "replica.db") == [(id, id) for id in ids[:-1]]
+        assert [room.id for room in runtime.list_rooms()] == ids[:-1]
+        assert runtime.status().replicas[0].last_error is None
+
+
+async def test_a_delete_that_has_not_arrived_is_lag(tmp_path, autojump_clock) -> None:
+    async with open_test_runtime(ChatRoom, path=tmp_path, replicas=[SQLiteReplica(window=60)]) as runtime:
+        room = runtime.room(ChatRoom, "a")
+        await room.post("ann", "old")
+        await runtime.replicated()
+        across = runtime.across({ChatRoom: "all"}, fresh=5)
+        assert (await across.sql("SELECT body FROM ChatRoom_messages")).scalars() == ["old"]
+        await runtime.delete(room)
+        await trio.sleep(30)
+        with pytest.raises(ReplicationLate):
+            await across.sql("SELECT body FROM ChatRoom_messages")
+        await trio.sleep(60)
+        assert (await across.sql("SELECT body FROM ChatRoom_messages")).scalars() == []
