@@ -43,7 +43,7 @@ async def dump_open(runtime: Runtime, name: RoomName, path: Path) -> Dumped:
     target = Target(path)
     try:
         seat = runtime.seat(name)
-        async with seat.visit() as activation:
+        async with seat.visit(follows=True) as activation:  # a room that is deleted meanwhile is not made anew for this
             async with seat.lock:
                 await run(_copy_open, disk, activation.storage.path, target.aside)
             await activation.commit_now().durable()  # what was read may not have been (rule 2)

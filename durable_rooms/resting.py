@@ -1,7 +1,7 @@
 """Deleting and loading rooms of a directory on which no process runs. Runs no line of their classes; blocks.
 
-The same steps as a runtime's (`actors/deletion.py`, `actors/loading.py`), and finished by the next start if they are cut short.
-Replicas follow at the next start: they meet the tombstone, or the room in its new epoch.
+The same steps as a runtime's (`actors/lifecycle/deletion.py`, `loading.py`), and finished by the next start if they are cut
+short. Replicas follow at the next start: they meet the tombstone, or the room in its new epoch.
 """
 
 import time

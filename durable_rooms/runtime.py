@@ -194,6 +194,7 @@ class Runtime(actors.Runtime):
         Raises:
           FileExistsError: there is a file of this name; nothing is overwritten.
           RoomUnfit, RuntimeClosed: the room cannot be opened, was never called, or its copy does not pass SQLite's check.
+          RoomDeleted: it was deleted meanwhile.
           OutcomeUnknown, OSError, apsw.Error: no file was made.
         """
         name = RoomName(room.actor.__name__, room.id)

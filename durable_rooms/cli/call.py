@@ -21,7 +21,7 @@ from durable_rooms.verify import NotADataDirectory
 from durable_rooms.verify.words import shown
 
 RETURNED, FAILED, WRONG = 0, 1, 2
-RECURSION = 10_000  # frames; values nest 1,000 deep (actors/codec.py), and as much as crosses is printed, too
+RECURSION = 10_000  # frames; values nest 1,000 deep (actors/statements/codec.py), and as much as crosses is printed, too
 USAGE = frozenset({"UnknownMethod", "BadArguments", "RoomIdInvalid"})  # errors of whoever typed the command
 
 

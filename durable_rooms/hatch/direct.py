@@ -6,9 +6,9 @@ import trio
 
 import actors
 from actors import Actor, Doors, Limits
+from durable_rooms.caretaker import Caretaker
 from durable_rooms.hatch.wire import Reply, Request, ask
 from durable_rooms.migrate.sweep import KeepAll
-from durable_rooms.runtime import Runtime
 from replication import Replicator, SQLiteReplica
 
 ROOMS_MAX = 16  # one is called; it may wait for a place that the replicator's visits take
@@ -26,5 +26,5 @@ def call_directory(data: Path, actor: type[Actor], request: Request, *, replica:
 async def _call(data: Path, actor: type[Actor], request: Request, replica: Path | None) -> Reply:
     follower = Replicator(SQLiteReplica(replica)) if replica is not None else KeepAll()
     limits = Limits(open_rooms_max=ROOMS_MAX)
-    async with actors.open_house(Runtime, data, [actor], follower, limits, Doors()) as runtime:
+    async with actors.open_house(Caretaker, data, [actor], follower, limits, Doors()) as runtime:
         return await ask(runtime, request)

@@ -20,11 +20,11 @@ import actors
 from actors import Actor, DataDir, Disk, Doors, Limits, NoFollower, Position, RoomName, RoomsError, RoomUnfit
 from actors.directory.catalog import Catalog, Entry, add
 from actors.statements.sql import internal
+from durable_rooms.caretaker import Caretaker
 from durable_rooms.dumping import dump_beside
 from durable_rooms.inspect.words import size
 from durable_rooms.migrate.report import Failure, Rehearsal, Tried
 from durable_rooms.migrate.state import ClassState, State
-from durable_rooms.runtime import Runtime
 from durable_rooms.verify.files import Unreadable, columns
 from durable_rooms.verify.walk import settled
 
@@ -147,10 +147,10 @@ def copy_rooms(source: DataDir, place: DataDir, samples: list[Sample]) -> list[S
 # -- the rehearsal itself ---------------------------------------------------------------------------------------------
 async def migrate_copies(place: Path, classes: list[type[Actor]], samples: list[Sample], report: Rehearsal) -> None:
     """One after another, so that each has its own time."""
-    async with actors.open_house(Runtime, place, classes, NoFollower(), Limits(), Doors()) as runtime:
+    async with actors.open_house(Caretaker, place, classes, NoFollower(), Limits(), Doors()) as runtime:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_until_told, runtime, report, nursery.cancel_scope)
+                nursery.start_soon(runtime.cut_when_told, report, nursery.cancel_scope)
                 for sample in samples:
                     began = time.perf_counter()
                     try:
@@ -162,11 +162,6 @@ async def migrate_copies(place: Path, classes: list[type[Actor]], samples: list[
         finally:
             if runtime.termination is not None:
                 runtime.termination.give_back()
-
-
-async def _until_told(runtime: Runtime, report: Rehearsal, work: trio.CancelScope) -> None:
-    report.interrupted = await runtime.until_terminated()
-    work.cancel()
 
 
 def estimated(report: Rehearsal) -> float | None:

@@ -13,9 +13,9 @@ import trio
 
 import actors
 from actors import Actor, Doors, Limits, Position, ReplicationLate, RoomName, Rooms, RoomsError, Source, StorageFull
+from durable_rooms.caretaker import Caretaker
 from durable_rooms.inspect.status import replica_there
 from durable_rooms.migrate.report import ReplicaLeft, Sweep
-from durable_rooms.runtime import Runtime
 from replication import Replicator, SQLiteReplica
 
 AT_ONCE = 64  # rooms: enough to share a sync well; each waits for a round
@@ -63,12 +63,12 @@ async def sweep(
     follower = Replicator(SQLiteReplica(replica)) if replica is not None else KeepAll()
     limits = Limits(open_rooms_max=ROOMS_MAX)
     began = trio.current_time()
-    runtime: Runtime | None = None
+    runtime: Caretaker | None = None
     try:
-        async with actors.open_house(Runtime, data, list(classes.values()), follower, limits, doors or Doors()) as runtime:
+        async with actors.open_house(Caretaker, data, list(classes.values()), follower, limits, doors or Doors()) as runtime:
             runtime.keep_status()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_until_told, runtime, report, nursery.cancel_scope)
+                nursery.start_soon(runtime.cut_when_told, report, nursery.cancel_scope)
                 await _Sweeping(runtime, newest, report, progress).run()
                 report.seconds = trio.current_time() - began
                 await _settled(runtime, report, progress)
@@ -93,12 +93,7 @@ def replica_left(data: Path, replica: Path, last_error: str | None = None) -> Re
     return ReplicaLeft(there.behind, there.unreadable, last_error)
 
 
-async def _until_told(runtime: Runtime, report: Sweep, work: trio.CancelScope) -> None:
-    report.interrupted = await runtime.until_terminated()
-    work.cancel()
-
-
-async def _settled(runtime: Runtime, report: Sweep, progress: Progress) -> None:
+async def _settled(runtime: Caretaker, report: Sweep, progress: Progress) -> None:
     """Wait until the replica has everything, as long as it gets on."""
     report.phase = "replica"
     before, at = None, trio.current_time()
@@ -118,7 +113,7 @@ async def _settled(runtime: Runtime, report: Sweep, progress: Progress) -> None:
 
 
 class _Sweeping:
-    def __init__(self, runtime: Runtime, newest: Mapping[str, int], report: Sweep, progress: Progress) -> None:
+    def __init__(self, runtime: Caretaker, newest: Mapping[str, int], report: Sweep, progress: Progress) -> None:
         self._runtime = runtime
         self._newest = newest
         self._report = report

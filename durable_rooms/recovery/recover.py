@@ -47,16 +47,24 @@ def recover(data: Path, name: RoomName, *, source: Source | None = None, replica
 
 @contextmanager
 def owned(disk: Disk, directory: DataDir) -> Generator[Catalog]:
-    """The directory's catalog, while this process owns it. A directory that was left clean is left clean."""
+    """The directory's catalog, while this process owns it. A directory that was left clean is left clean; but where the disk
+    failed, the next start re-homes the catalog before it believes it (rules 21 and 24)."""
     ownership = Ownership.take(disk, directory)
     try:
         catalog = Catalog.open(disk, directory.catalog)
+        failed = False
         try:
             yield catalog
+        except (OSError, apsw.Error):
+            failed = True
+            raise
         finally:
-            catalog.close()
-            if ownership.was_clean:
-                ownership.mark_clean()
+            if failed:
+                catalog.abandon()
+            else:
+                catalog.close()
+                if ownership.was_clean:
+                    ownership.mark_clean()
     finally:
         ownership.give_up()
 
