@@ -74,14 +74,12 @@ class RoomSource:
     async def _changes_at_rest(self, after: int) -> Changes | None:
         """Of a room that is not in memory, without a place and an activation of its own; None if it must be opened for that:
         not closed in order, damaged, or changed by another program since (whose commit may not be durable, rule 34)."""
-        entry = self._seats.catalog.get(self.name)
-        if entry is None or not entry.at_rest:
-            return None
         seat = self._seats.seat(self.name)
         try:
             with seat.borrowed():
-                async with seat.lock:
-                    if seat.activation is not None or self._seats.catalog.get(self.name) != entry:
+                async with seat.lock:  # a room that is being closed holds it: then it is at rest
+                    entry = self._seats.catalog.get(self.name)
+                    if seat.activation is not None or entry is None or not entry.at_rest:
                         return None
                     path, local = self._seats.directory.room(self.name), seat.actor_class.actor.local_tables
                     changes = await self._seats.doors.threads.run(self._changes_in_lane, path, local, after)

@@ -86,6 +86,25 @@ async def test_rule_14_an_opening_waits_for_the_reader_of_the_closed_file(open_r
         assert await room(runtime, "a").post("3") == 3
 
 
+async def test_a_follower_waits_for_a_room_that_is_being_closed_and_does_not_open_it_again(open_rooms, tasks):
+    async with open_rooms() as runtime:
+        await room(runtime, "a").post("1")
+        found = []
+
+        async def collect():
+            found.append(ids(await runtime.source(NAME).collect(0)))
+
+        async with runtime.seat(NAME).lock:
+            tasks.start_soon(runtime.evict, room(runtime, "a"))
+            await wait_all_tasks_blocked()
+            tasks.start_soon(collect)
+            await wait_all_tasks_blocked()
+            assert (found, runtime.seat(NAME).occupied) == ([], True)
+        await wait_all_tasks_blocked()
+        assert found == [["1"]]
+        assert not is_open(runtime, "a")
+
+
 async def test_rule_26_what_was_read_of_a_room_that_broke_is_thrown_away(open_rooms):
     """Even if all that the room counted is durable: another program's commit may have been read that nobody counted."""
     async with open_rooms() as runtime:
