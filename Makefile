@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 .PHONY: help demo test test-slow simulate simulate-errands sabotage lint bench clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: $(VENV)/demo.stamp  ## post a chat, kill the server, prove that nothing was lost; ARGS="--log FOLDER" replays IRC logs
 	@$(BIN)/durable-rooms demo $(ARGS)
@@ -18,7 +18,7 @@ test: $(VENV)/dev.stamp  ## the tests, on all processors; ARGS="-k name" picks s
 test-slow: $(VENV)/dev.stamp  ## only the long ones
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
-simulate: $(VENV)/demo.stamp  ## 1,000 simulated worlds, 150,000 power cuts (50 minutes on 2 cores); ARGS="--seeds 50" or your own MODULE:SCENARIO
+simulate: $(VENV)/demo.stamp  ## 1,000 simulated worlds, 180,000 power cuts (50 minutes on 2 cores); ARGS="--seeds 50" or your own MODULE:SCENARIO
 	@$(BIN)/durable-rooms simulate --seeds 1000 $(ARGS)
 
 simulate-errands: $(VENV)/demo.stamp  ## the same of rooms that call and tell one another, with alarms, keys and deletes (40 minutes)
