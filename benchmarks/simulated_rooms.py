@@ -6,11 +6,11 @@ PAUSE_SECONDS = 1_200.0  # at most, virtual
 
 
 class OneRoom(ChatScenario):
-    """The shipped chat in a single room, cut at half of the places of each life: the closer cuts lie, the more leave the same
-    and share an opening (at 50 a life a fifth fewer a second)."""
+    """The shipped chat in a single room, cut about as often as each life has places: the closer cuts lie, the more leave the same
+    and share an opening (at 50 a life a quarter fewer a second)."""
 
     rooms = ("a",)
-    cuts = 400
+    cuts = 800
 
 
 class OneRoomBriefly(OneRoom):
