@@ -164,6 +164,8 @@ class Catalog:
 
     def buried(self) -> Iterator[Tombstone]:
         """The tombstones as committed here, in the order of (actor, id). On its own connection, as `entries`."""
+        if not self.tombstones.some:
+            return
         connection = self._disk.connect(self._path, read_only=True)
         try:
             yield from all_tombstones(connection)

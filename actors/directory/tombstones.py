@@ -48,6 +48,7 @@ class Tombstones:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._waiting: dict[RoomName, Tombstone | None] = {}  # None: it goes
+        self.some = bool(internal(connection, "SELECT 1 FROM tombstones LIMIT 1"))  # there may be one; most directories have none
         left = internal(connection, f"SELECT {_COLUMNS} FROM tombstones WHERE rest <> '' ORDER BY actor, id")  # noqa: S608
         self.unfinished: dict[RoomName, Tombstone] = {stone.name: stone for stone in map(_stone, left)}
 
@@ -64,6 +65,7 @@ class Tombstones:
     def put(self, stone: Tombstone) -> None:
         """Change it with the next round."""
         self._waiting[stone.name] = stone
+        self.some = True
         if stone.rest:
             self.unfinished[stone.name] = stone
         else:

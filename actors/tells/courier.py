@@ -243,7 +243,7 @@ class Courier:
         if outgoing.read_to < outgoing.durable:
             self._unread[outgoing] = None
             return
-        if outgoing.verdicts_wait and outgoing.settle_at is None:  # of an earlier stay
+        if outgoing.verdicts_wait and (outgoing.settle_at is None or outgoing.settle_at <= now):  # of an earlier stay
             self._to_settle[outgoing] = None
         self._settled_if_idle(outgoing)
 
@@ -338,9 +338,8 @@ class Courier:
 
     def _not_written(self, outgoing: Outgoing) -> None:
         outgoing.not_written()
-        if outgoing.stay is not None:
-            delay = doubled(AGAIN_SECONDS_FIRST, AGAIN_SECONDS_MAX, outgoing.settle_failures - 1)
-            self._settle_at(outgoing, trio.current_time() + delay)
+        delay = doubled(AGAIN_SECONDS_FIRST, AGAIN_SECONDS_MAX, outgoing.settle_failures - 1)
+        self._settle_at(outgoing, trio.current_time() + delay)
 
     def _settled(self, settlement: Settlement) -> None:
         outgoing = settlement.outgoing

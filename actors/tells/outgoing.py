@@ -168,11 +168,11 @@ class Outgoing:
         return min((pair.again_wall for pair in self.pairs.values() if pair.waiting), default=None)
 
     def left(self) -> None:
-        """The sender has left memory: what waits is read again at its next stay, what is under way or settled is not."""
+        """The sender has left memory: what waits is read again at its next stay, what is under way or settled is not. What could
+        not be written down waits on: on a full disk each try ends a stay."""
         self.stay = None
         self.told = self.durable = self.read_to = 0
         self.marks.clear()
-        self.settle_at, self.settle_failures = None, 0
         for pair in list(self.pairs.values()):
             self.read_later(pair)
             self.drop_if_over(pair)

@@ -4,12 +4,14 @@ import logging
 from contextlib import suppress
 from typing import ClassVar
 
+import apsw
 import pytest
 import trio
 import trio.lowlevel
 
 from actors import Actor, Doors, Limits
 from actors.names import RoomName
+from actors.statements.transaction import Transaction
 from actors.tells.courier import FORGET_SECONDS, RETRY_SECONDS_FIRST
 from durable_rooms import (
     BadArguments,
@@ -190,6 +192,30 @@ async def test_on_a_full_disk_nothing_is_told_and_what_is_pending_waits(autojump
         await settle()
         assert await board.seen() == [1]
         assert await desk.dead() == []
+
+
+async def test_what_was_settled_is_written_down_after_a_while_where_the_disk_is_full(autojump_clock, monkeypatch):
+    """Each try costs the room its memory: without a pause, a processor as well, for as long as the disk is full."""
+    async with open_test_runtime(Desk, Board) as runtime:
+        desk, tries, commit = runtime.room(Desk, "a"), [], Transaction.commit
+        await desk.tell_board(1)
+        await settle(0.2)
+
+        def fails(transaction):
+            if transaction.room == "Desk/a" and len(tries) < 100:
+                tries.append(trio.current_time())
+                raise apsw.exception_for(apsw.SQLITE_FULL)
+            return commit(transaction)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Transaction, "commit", fails)
+            await settle(60)
+        assert 6 <= len(tries) <= 15
+        assert sorted(tries)[5] - tries[0] > 2
+        assert stored(runtime, Desk, "a") == [1]
+        await settle(20)
+        assert stored(runtime, Desk, "a") == []
+        assert await runtime.room(Board, "main").seen() == [1]
 
 
 # -- order, and everybody's turn ------------------------------------------------------------------------------------------
