@@ -8,7 +8,8 @@ client      who calls rooms, and reads them in a session
 plan        what a seed stands for, spelled out                          faults, troubles   what goes wrong
 simulation  one seed: lives, cuts, looks                                 life   one process's stay
 disk, vfs   the disk door, ours and SQLite's                             world, image   what a power cut leaves
-threads     jobs that stop half-way        schedule   the order of tasks, virtual time        descriptors   who hears of errors
+threads     jobs that stop half-way        schedule   the order of tasks, virtual time        standstill    where that ends
+descriptors who hears of errors
 history     what callers know              explain    replies against a model                 look   every promise, asked after
 cuts        where, and what was known      unsynced   the disk of looks
 run, report, shorten   many seeds, honest figures, a shorter failing case        events   the trace

@@ -15,7 +15,7 @@ import apsw
 import trio
 from trio.testing import MockClock
 
-from actors import Actor, DiskFailed, Doors, RoomName, RoomsError
+from actors import Actor, DiskFailed, Doors, RoomName, RoomsError, RuntimeClosed
 from actors.names import room_name
 from actors.statements.sql import internal
 from durable_rooms.runtime import Runtime, open_with_doors
@@ -104,10 +104,10 @@ class Life:
         for fault in self.plan.faults:
             self.disk.fail(fault.make())
         try:
-            run_seeded(self.seed, self._live, clock=self.clock)
+            run_seeded(self.seed, self._live, clock=self.clock, stands_still=self._stands_still)
         except (DiskFailed, RoomsError, OSError) as error:
             self._note("note", f"the runtime stopped: {error}")
-            if not self.plan.faults and "disk full" not in dict(self.plan.troubles):
+            if not (self.problems or self.plan.faults or "disk full" in dict(self.plan.troubles)):
                 self.problems.append(f"the runtime stopped though no operation of the disk failed: {error!r}")
         except Hung as error:
             self.problems.append(str(error))
@@ -138,8 +138,17 @@ class Life:
             async with self._opened() as runtime:
                 self.runtime = runtime
                 await self._clients(Place(runtime, self._scenario.classes(self.number)))
-        if self._patience.cancelled_caught:
+        if self._patience.cancelled_caught and not self.problems:
             raise Hung(self._why_it_hangs())
+
+    def _stands_still(self) -> None:
+        moment = f"virtual second {self.virtual_seconds:.3f} of life {self.number + 1}"
+        self.problems.append(
+            f"the runtime, or {self._scenario.name()}.client, is at work without end: time stands still at {moment}"
+        )
+        self._patience.cancel()
+        if hasattr(self, "runtime"):  # it is open
+            self.runtime.fail(RuntimeClosed("the simulation has given up"))
 
     def _why_it_hangs(self) -> str:
         visiting = ", ".join(str(number) for number, scope in enumerate(self.visits) if scope is not None)

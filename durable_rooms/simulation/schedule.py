@@ -9,13 +9,26 @@ import apsw
 import trio
 from trio.testing import MockClock
 
+from durable_rooms.simulation.standstill import Standstill
+
 T = TypeVar("T")
 
 
-def run_seeded(seed: str, function: Callable[..., Awaitable[T]], *args: Any, clock: MockClock | None = None) -> T:
-    """`trio.run` with virtual time that jumps when nobody is runnable, in an order of tasks that depends on the seed alone."""
+def run_seeded(
+    seed: str,
+    function: Callable[..., Awaitable[T]],
+    *args: Any,
+    clock: MockClock | None = None,
+    stands_still: Callable[[], None] | None = None,
+) -> T:
+    """`trio.run` with virtual time that jumps when nobody is runnable, in an order of tasks that depends on the seed alone.
+
+    `stands_still`: called where virtual time does not go on although the loop does; it is to end what is at work.
+    """
+    clock = clock or MockClock(autojump_threshold=0)
+    instruments = [] if stands_still is None else [Standstill(clock.current_time, stands_still)]
     with _seeded(seed):
-        return trio.run(function, *args, clock=clock or MockClock(autojump_threshold=0))
+        return trio.run(function, *args, clock=clock, instruments=instruments)
 
 
 @contextmanager

@@ -294,6 +294,12 @@ class Endless(Votes):
             await client.room(Poll, "a").voters()
 
 
+class Restless(Votes):
+    async def client(self, client: Client) -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+
 class RaisingModel(Votes):
     class model:
         def __init__(self) -> None:

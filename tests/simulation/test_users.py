@@ -4,12 +4,15 @@ import re
 from dataclasses import replace
 
 import pytest
+import trio
 
+from actors.alarms.waker import Waker
 from actors.names import room_file, room_name
 from actors.sync.syncer import Syncer
 from durable_rooms.simulation import ChatScenario, Found, Report, Scenario, Simulation, plan_of
 from durable_rooms.simulation.history import History
 from durable_rooms.simulation.life import Life
+from durable_rooms.simulation.look import Inspection
 from durable_rooms.simulation.plan import LifePlan
 from durable_rooms.simulation.report import REFUSED_MAX, SEEDS_FOR_ALL
 from durable_rooms.simulation.run import quietly
@@ -101,6 +104,29 @@ def test_a_mistake_in_the_scenario_itself_is_told_with_its_line(scenario, words)
 def test_a_client_that_calls_for_ever_is_told_so_and_not_waited_for(monkeypatch):
     monkeypatch.setattr("durable_rooms.simulation.life.EVENTS_MAX", 3_000)
     assert re.search(r"Endless\.client does not come to its end", first_problem(scenarios.Endless))
+
+
+def test_who_never_waits_for_anything_is_told_so_and_not_waited_for(monkeypatch):
+    monkeypatch.setattr("durable_rooms.simulation.standstill.PASSES_MAX", 3_000)
+    words = r"Restless\.client, is at work without end: .* at virtual second \S+ of life 1"
+    assert re.search(words, first_problem(scenarios.Restless))
+
+
+async def never_rests(*_):
+    while True:
+        await trio.lowlevel.checkpoint()
+
+
+def test_a_runtime_that_never_rests_is_a_problem_of_its_life(monkeypatch):
+    monkeypatch.setattr("durable_rooms.simulation.standstill.PASSES_MAX", 3_000)
+    monkeypatch.setattr(Waker, "run", never_rests)
+    assert re.search(r"the runtime, or .* at work without end", first_problem(scenarios.Votes))
+
+
+def test_a_look_at_which_the_runtime_never_rests_has_an_end(monkeypatch):
+    monkeypatch.setattr("durable_rooms.simulation.standstill.PASSES_MAX", 3_000)
+    monkeypatch.setattr(Inspection, "_ask", never_rests)
+    assert re.search(r"has no end: virtual time stands still", first_problem(scenarios.Votes))
 
 
 def test_a_lost_tail_is_found_in_rooms_that_the_scenario_never_reads(monkeypatch):
