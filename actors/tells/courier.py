@@ -29,7 +29,7 @@ from actors.system.doors import Doors
 from actors.system.wakeup import Wakeup
 from actors.tells.delivery import Delivery, Mail
 from actors.tells.lines import Lines
-from actors.tells.outgoing import Outgoing, Pair, Stay, Tell
+from actors.tells.outgoing import UNKNOWN, Outgoing, Pair, Stay, Tell
 from actors.tells.tells import Verdicts
 
 logger = logging.getLogger("durable_rooms.actors")
@@ -214,6 +214,8 @@ class Courier:
         elif what.again_at is not None and what.again_at <= now:
             what.again_at = None
             self._lines.queue(what)
+            what.outgoing.drop_if_over(what)
+            self._drop_if_over(what.outgoing)
 
     def _drop_if_over(self, outgoing: Outgoing) -> None:
         idle = outgoing.stay is None and not outgoing.pairs and outgoing.settling is None and not outgoing.verdicts_wait
@@ -234,7 +236,7 @@ class Courier:
             stay.unreadable(error)
             return
         for pair in pairs:
-            if pair.again_at == 0.0:  # read with the tell: Unix seconds, and the clock may have jumped
+            if pair.again_at == UNKNOWN:
                 left = min(pair.again_wall - self._doors.wall_clock(), RETRY_SECONDS_MAX * (1 + JITTER))
                 pair.again_at = now + left if left > EARLY_SECONDS else None
                 if pair.again_at is not None:

@@ -17,6 +17,7 @@ from actors.tells.receipt import Key
 from actors.tells.tells import Verdicts
 
 NOW = 0.0  # Unix seconds: due, whatever the wall clock says; one that is set back delays nothing
+UNKNOWN = 0.0  # trio time of a pair that waits until some time of the wall clock, which may have jumped
 PAGE_TELLS = 256  # read at once: 1 ms of the loop
 SMALL_BYTES = 1_024  # arguments that are kept in memory until they are sent; larger ones are read again: 10,000 may wait
 
@@ -95,7 +96,7 @@ class Pair:
 
     @property
     def over(self) -> bool:
-        return not (self.waiting or self.under_way or self.held or self.returned)
+        return not (self.waiting or self.under_way or self.held or self.returned) and self.again_at is None
 
 
 class Tell:
@@ -178,11 +179,11 @@ class Outgoing:
             self.drop_if_over(pair)
 
     def read_later(self, pair: Pair) -> None:
-        """What waits is read again at the sender's next stay."""
+        """What waits is read again at the sender's next stay, and tried again when it is time: a room that tells itself ends its
+        stay with each failure."""
         for tell in pair.waiting:
             self.known.pop(tell.key, None)
         pair.waiting.clear()
-        pair.again_at = None
 
     def drop_if_over(self, pair: Pair) -> None:
         if pair.over and self.pairs.get(pair.target) is pair:
@@ -227,7 +228,9 @@ class Outgoing:
                 attempts, next_at = unwritten.failed[key]
         if next_at is not None and pair.over:
             pair.again_wall = next_at
-            pair.again_at = 0.0  # until the courier has made it a time of trio's
+            pair.again_at = UNKNOWN
+        elif pair.again_at is not None and not pair.waiting:  # of an earlier stay
+            pair.again_at = UNKNOWN
         tell = self.known[key] = Tell(pair, key, method, arguments, size, attempts)
         pair.waiting.append(tell)
         return pair
