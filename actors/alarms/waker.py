@@ -101,7 +101,7 @@ class Waker:
         """The room could not do what was due, by no fault of its own: not again before a while, longer each time in a row."""
         now = trio.current_time()
         until, delay = self._put_off.get(name, (now, PUT_OFF_SECONDS_FIRST / 2))
-        if until <= now:  # else this is one more failure of the same moment
+        if until <= now + LOOK_SECONDS_MIN:  # else this is one more failure of the same moment
             delay = min(2 * delay, PUT_OFF_SECONDS_MAX)
             self._put_off[name] = (now + delay, delay)
 

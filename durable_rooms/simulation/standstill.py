@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import trio
 
-PASSES_MAX = 100_000  # of the loop at one moment, some 5 s of real time; the busiest lives have a thousand
+PASSES_MAX = 20_000  # of the loop at one moment, some 2 s of real time; the busiest of 180 lives have 1,400
 
 
 class Standstill(trio.abc.Instrument):

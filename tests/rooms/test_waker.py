@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from actors import Limits, Position, RoomName
-from actors.alarms.waker import LOAD_ROOMS, WAKES_AT_ONCE_MAX
+from actors.alarms.waker import LOAD_ROOMS, PUT_OFF_SECONDS_FIRST, WAKES_AT_ONCE_MAX
 from actors.directory.catalog import Catalog, Entry
 from actors.system.disk import Disk
 from durable_rooms import Actor, RuntimeClosed
@@ -370,3 +370,13 @@ async def test_the_catalog_tells_in_order_who_is_to_be_woken_with_what_waits(tmp
         assert told(start, 100) == [("4", 9.0), ("3", 11.0), ("5", 12.0), ("0", 12.5)]
     finally:
         catalog.close()
+
+
+async def test_a_room_that_fails_again_as_its_time_comes_is_put_off_for_longer(autojump_clock, tmp_path):
+    """The wall clock's seconds are coarser than trio's: its time may come some nanoseconds before it is over there."""
+    async with opened(tmp_path / "data") as runtime:
+        waker, name = runtime.waker, RoomName("Reminders", "a")
+        waker.put_off(name)
+        await trio.sleep(PUT_OFF_SECONDS_FIRST - 1e-8)
+        waker.put_off(name)
+        assert waker._put_off[name][0] - trio.current_time() == pytest.approx(2 * PUT_OFF_SECONDS_FIRST)
