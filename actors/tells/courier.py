@@ -154,6 +154,7 @@ class Courier:
         """At a stop: begin nothing more, and wait until what is under way is settled and that is written down."""
         self._finishing = True
         for outgoing in self._outgoing.values():
+            outgoing.settle_at, outgoing.settle_failures = None, 0  # one more try; what fails now is written down after the start
             self._to_settle[outgoing] = None
         while not self._at_rest:
             self._wakeup.set()
@@ -172,7 +173,7 @@ class Courier:
     def _at_rest(self) -> bool:
         if self._came or not self._lines.at_rest:
             return False
-        return not any(one.stay is not None and (one.settling or one.verdicts_wait) for one in self._outgoing.values())
+        return not any(one.stay is not None and one.to_be_settled for one in self._outgoing.values())
 
     def _work(self) -> bool:
         """One round of everything that can be done; whether there is more at once."""
@@ -212,6 +213,10 @@ class Courier:
             if what.read_to < what.durable:
                 self._unread[what] = None
         elif what.again_at is not None and what.again_at <= now:
+            forgotten_at = what.again_at + AGAIN_SECONDS_MAX
+            if what.failures and what.outgoing.stay is None and now < forgotten_at:
+                self._at(forgotten_at, what)  # its sender is being woken for this moment: it must know how often it has failed
+                return
             what.again_at = None
             self._lines.queue(what)
             what.outgoing.drop_if_over(what)
@@ -236,11 +241,8 @@ class Courier:
             stay.unreadable(error)
             return
         for pair in pairs:
-            if pair.again_at == UNKNOWN:
-                left = min(pair.again_wall - self._doors.wall_clock(), RETRY_SECONDS_MAX * (1 + JITTER))
-                pair.again_at = now + left if left > EARLY_SECONDS else None
-                if pair.again_at is not None:
-                    self._at(pair.again_at, pair)
+            if pair.again_at is not None:
+                self._look_at_clock(pair, now)
             self._lines.queue(pair)
         if outgoing.read_to < outgoing.durable:
             self._unread[outgoing] = None
@@ -248,6 +250,19 @@ class Courier:
         if outgoing.verdicts_wait and (outgoing.settle_at is None or outgoing.settle_at <= now):  # of an earlier stay
             self._to_settle[outgoing] = None
         self._settled_if_idle(outgoing)
+
+    def _look_at_clock(self, pair: Pair, now: float) -> None:
+        """The pair waits since an earlier stay, for a time of the wall clock, which may have been set since; never for longer."""
+        assert pair.again_at is not None
+        left = min(pair.again_wall - self._doors.wall_clock(), RETRY_SECONDS_MAX * (1 + JITTER))
+        known = pair.again_at != UNKNOWN
+        if known:
+            left = min(left, pair.again_at - now)
+        if left <= EARLY_SECONDS:
+            pair.again_at = None
+        elif not known or now + left < pair.again_at - EARLY_SECONDS:
+            pair.again_at = now + left
+            self._at(pair.again_at, pair)
 
     def _settled_if_idle(self, outgoing: Outgoing) -> None:
         if outgoing.stay is not None and not outgoing.busy:

@@ -17,7 +17,7 @@ from actors.tells.receipt import Key
 from actors.tells.tells import Verdicts
 
 NOW = 0.0  # Unix seconds: due, whatever the wall clock says; one that is set back delays nothing
-UNKNOWN = 0.0  # trio time of a pair that waits until some time of the wall clock, which may have jumped
+UNKNOWN = 0.0  # trio time at which a pair is ready that has been read with a time of the wall clock
 PAGE_TELLS = 256  # read at once: 1 ms of the loop
 SMALL_BYTES = 1_024  # arguments that are kept in memory until they are sent; larger ones are read again: 10,000 may wait
 
@@ -155,6 +155,11 @@ class Outgoing:
         return bool(verdicts.done or verdicts.failed or verdicts.dead)
 
     @property
+    def to_be_settled(self) -> bool:
+        """Verdicts are being written down, or may be at the first try."""
+        return self.settling is not None or (self.verdicts_wait and not self.settle_failures)
+
+    @property
     def busy(self) -> bool:
         """Something is under way or could be: the sender stays in memory if it can."""
         if self.unread or self.settling is not None or self.verdicts_wait:
@@ -184,6 +189,8 @@ class Outgoing:
         for tell in pair.waiting:
             self.known.pop(tell.key, None)
         pair.waiting.clear()
+        if pair.again_at == UNKNOWN:
+            pair.again_at = None
 
     def drop_if_over(self, pair: Pair) -> None:
         if pair.over and self.pairs.get(pair.target) is pair:
@@ -228,8 +235,6 @@ class Outgoing:
                 attempts, next_at = unwritten.failed[key]
         if next_at is not None and pair.over:
             pair.again_wall = next_at
-            pair.again_at = UNKNOWN
-        elif pair.again_at is not None and not pair.waiting:  # of an earlier stay
             pair.again_at = UNKNOWN
         tell = self.known[key] = Tell(pair, key, method, arguments, size, attempts)
         pair.waiting.append(tell)

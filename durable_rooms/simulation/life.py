@@ -81,6 +81,7 @@ class Life:
         self._worked = 0.0
         self._began = self.clock.current_time()
         self._patience = trio.CancelScope()
+        self._stood_still = False
         self._waiting: dict[int, str] = {}  # calls under way
 
     # -- for troubles -------------------------------------------------------------------------------------------------------
@@ -107,7 +108,7 @@ class Life:
             run_seeded(self.seed, self._live, clock=self.clock, stands_still=self._stands_still)
         except (DiskFailed, RoomsError, OSError) as error:
             self._note("note", f"the runtime stopped: {error}")
-            if not (self.problems or self.plan.faults or "disk full" in dict(self.plan.troubles)):
+            if not (self._stood_still or self.plan.faults or "disk full" in dict(self.plan.troubles)):
                 self.problems.append(f"the runtime stopped though no operation of the disk failed: {error!r}")
         except Hung as error:
             self.problems.append(str(error))
@@ -138,10 +139,11 @@ class Life:
             async with self._opened() as runtime:
                 self.runtime = runtime
                 await self._clients(Place(runtime, self._scenario.classes(self.number)))
-        if self._patience.cancelled_caught and not self.problems:
+        if self._patience.cancelled_caught and not self._stood_still:
             raise Hung(self._why_it_hangs())
 
     def _stands_still(self) -> None:
+        self._stood_still = True
         moment = f"virtual second {self.virtual_seconds:.3f} of life {self.number + 1}"
         self.problems.append(
             f"the runtime, or {self._scenario.name()}.client, is at work without end: time stands still at {moment}"

@@ -78,6 +78,7 @@ class Inspection:
         self._notes = notes
         self._read: set[str] = set()  # rooms whose `seq` a reply told
         self._patience = trio.CancelScope()
+        self._stood_still = False
         self._runtime: Runtime | None = None  # once it is open
 
     def look(self, directory: Path, seed: str) -> list[str]:
@@ -85,7 +86,7 @@ class Inspection:
         try:
             run_seeded(seed, self._look, directory, Random(seed), stands_still=self._stands_still)
         except Exception as error:
-            if not self.problems:
+            if not self._stood_still:
                 self.problems.append(f"the runtime did not open it: {error!r}")
         if not self.problems:
             self._compare(directory)
@@ -98,10 +99,11 @@ class Inspection:
                 await self._ask(Place(self._runtime, self._scenario.classes(self._life + 1)))
                 if not self.problems:
                     await self._runtime.replicated(REPLICATED_SECONDS)
-        if self._patience.cancelled_caught and not self.problems:
+        if self._patience.cancelled_caught and not self._stood_still:
             self.problems.append(f"opening it, reading it or stopping again was not over after {LOOK_SECONDS_MAX:g} virtual s")
 
     def _stands_still(self) -> None:
+        self._stood_still = True
         self.problems.append("opening it, reading it or stopping again has no end: virtual time stands still")
         self._patience.cancel()
         if self._runtime is not None:

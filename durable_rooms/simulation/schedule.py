@@ -26,9 +26,14 @@ def run_seeded(
     `stands_still`: called where virtual time does not go on although the loop does; it is to end what is at work.
     """
     clock = clock or MockClock(autojump_threshold=0)
-    instruments = [] if stands_still is None else [Standstill(clock.current_time, stands_still)]
     with _seeded(seed):
-        return trio.run(function, *args, clock=clock, instruments=instruments)
+        if stands_still is None:
+            return trio.run(function, *args, clock=clock)
+        standstill = Standstill(clock, stands_still)
+        try:
+            return trio.run(function, *args, clock=clock, instruments=[standstill])
+        finally:
+            standstill.over()
 
 
 @contextmanager

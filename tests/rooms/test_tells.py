@@ -4,14 +4,12 @@ import logging
 from contextlib import suppress
 from typing import ClassVar
 
-import apsw
 import pytest
 import trio
 import trio.lowlevel
 
 from actors import Actor, Doors, Limits
 from actors.names import RoomName
-from actors.statements.transaction import Transaction
 from actors.tells.courier import FORGET_SECONDS, RETRY_SECONDS_FIRST
 from durable_rooms import (
     BadArguments,
@@ -192,53 +190,6 @@ async def test_on_a_full_disk_nothing_is_told_and_what_is_pending_waits(autojump
         await settle()
         assert await board.seen() == [1]
         assert await desk.dead() == []
-
-
-@pytest.mark.parametrize("other", ["a", "b"], ids=["itself", "one another"])
-async def test_rooms_that_tell_themselves_wait_longer_each_time_where_the_disk_is_full(autojump_clock, monkeypatch, other):
-    """A failure ends the stay of the room that is told, and with it what it knew of failures of its own."""
-    async with open_test_runtime(Board) as runtime:
-        one, two, tries, commit = runtime.room(Board, "a"), runtime.room(Board, other), [], Transaction.commit
-
-        def fails(transaction):
-            if len(tries) < 300:
-                tries.append(trio.current_time())
-                raise apsw.exception_for(apsw.SQLITE_FULL)
-            return commit(transaction)
-
-        await one.tell_back(other, 1)
-        if other != "a":
-            await two.tell_back("a", 1)
-        with monkeypatch.context() as patch:
-            patch.setattr(Transaction, "commit", fails)
-            await settle(60)
-        assert 8 <= len(tries) <= 25
-        await settle(30)
-        assert sorted(await one.seen(other)) == sorted(await two.seen("a")) == [0, 1]
-
-
-async def test_what_was_settled_is_written_down_after_a_while_where_the_disk_is_full(autojump_clock, monkeypatch):
-    """Each try costs the room its memory: without a pause, a processor as well, for as long as the disk is full."""
-    async with open_test_runtime(Desk, Board) as runtime:
-        desk, tries, commit = runtime.room(Desk, "a"), [], Transaction.commit
-        await desk.tell_board(1)
-        await settle(0.2)
-
-        def fails(transaction):
-            if transaction.room == "Desk/a" and len(tries) < 100:
-                tries.append(trio.current_time())
-                raise apsw.exception_for(apsw.SQLITE_FULL)
-            return commit(transaction)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Transaction, "commit", fails)
-            await settle(60)
-        assert 6 <= len(tries) <= 15
-        assert sorted(tries)[5] - tries[0] > 2
-        assert stored(runtime, Desk, "a") == [1]
-        await settle(20)
-        assert stored(runtime, Desk, "a") == []
-        assert await runtime.room(Board, "main").seen() == [1]
 
 
 # -- order, and everybody's turn ------------------------------------------------------------------------------------------
