@@ -26,8 +26,7 @@ def image_of(place: Path) -> dict[str, bytes]:
     image: dict[str, bytes] = {}
     for name in FILES:
         connection = bare_sqlite.connect(place / name, "OFF")
-        for row in workload.rows(ROWS):
-            connection.execute(workload.INSERT, row[1:]).fetchall()
+        bare_sqlite.insert_round_robin([connection], 0.0, at_least=ROWS)
         image |= {each: (place / each).read_bytes() for each in (name, f"{name}-wal")}
         connection.close()
     return image

@@ -252,7 +252,7 @@ class Courier:
         self._settled_if_idle(outgoing)
 
     def _look_at_clock(self, pair: Pair, now: float) -> None:
-        """The pair waits since an earlier stay, for a time of the wall clock, which may have been set since; never for longer."""
+        """The pair waits for a time of the wall clock, which may have been set since it began to: never longer for that."""
         assert pair.again_at is not None
         left = min(pair.again_wall - self._doors.wall_clock(), RETRY_SECONDS_MAX * (1 + JITTER))
         known = pair.again_at != UNKNOWN

@@ -15,7 +15,7 @@ import apsw
 import trio
 from trio.testing import MockClock
 
-from actors import Actor, DiskFailed, Doors, RoomName, RoomsError, RuntimeClosed
+from actors import Actor, DiskFailed, Doors, RoomName, RoomsError
 from actors.names import room_name
 from actors.statements.sql import internal
 from durable_rooms.runtime import Runtime, open_with_doors
@@ -26,6 +26,7 @@ from durable_rooms.simulation.history import Call, Cookie, Fact, History, Outcom
 from durable_rooms.simulation.plan import LifePlan
 from durable_rooms.simulation.scenario import Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
+from durable_rooms.simulation.standstill import Patience
 from durable_rooms.simulation.threads import Slow, SteppedThreads
 from durable_rooms.simulation.troubles import REPLICA, SECOND, TROUBLES
 from durable_rooms.simulation.world import World
@@ -80,8 +81,7 @@ class Life:
         self._hurdles = Random(f"{seed} hurdles {number}")
         self._worked = 0.0
         self._began = self.clock.current_time()
-        self._patience = trio.CancelScope()
-        self._stood_still = False
+        self._patience = Patience()
         self._waiting: dict[int, str] = {}  # calls under way
 
     # -- for troubles -------------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ class Life:
             run_seeded(self.seed, self._live, clock=self.clock, stands_still=self._stands_still)
         except (DiskFailed, RoomsError, OSError) as error:
             self._note("note", f"the runtime stopped: {error}")
-            if not (self._stood_still or self.plan.faults or "disk full" in dict(self.plan.troubles)):
+            if not (self._patience.over or self.plan.faults or "disk full" in dict(self.plan.troubles)):
                 self.problems.append(f"the runtime stopped though no operation of the disk failed: {error!r}")
         except Hung as error:
             self.problems.append(str(error))
@@ -134,23 +134,20 @@ class Life:
             self.problems.append(f"{self.threads.under_way} jobs were left in threads")
 
     async def _live(self) -> None:
-        self._patience.deadline = trio.current_time() + LIFE_SECONDS_MAX
-        with self._patience:
+        self._patience.scope.deadline = trio.current_time() + LIFE_SECONDS_MAX
+        with self._patience.scope:
             async with self._opened() as runtime:
-                self.runtime = runtime
+                self.runtime = self._patience.runtime = runtime
                 await self._clients(Place(runtime, self._scenario.classes(self.number)))
-        if self._patience.cancelled_caught and not self._stood_still:
+        if self._patience.ran_out:
             raise Hung(self._why_it_hangs())
 
     def _stands_still(self) -> None:
-        self._stood_still = True
         moment = f"virtual second {self.virtual_seconds:.3f} of life {self.number + 1}"
         self.problems.append(
             f"the runtime, or {self._scenario.name()}.client, is at work without end: time stands still at {moment}"
         )
-        self._patience.cancel()
-        if hasattr(self, "runtime"):  # it is open
-            self.runtime.fail(RuntimeClosed("the simulation has given up"))
+        self._patience.end()
 
     def _why_it_hangs(self) -> str:
         visiting = ", ".join(str(number) for number, scope in enumerate(self.visits) if scope is not None)
@@ -298,12 +295,12 @@ class Life:
         self._waiting[number] = f"{room}.{method}{args}"
         self._note("call", f"{method}{args}", path=room, token=number)
         if len(self.disk.events) > EVENTS_MAX:
-            self._patience.cancel()
+            self._patience.scope.cancel()
         return number
 
     def settle(self, number: int, error: BaseException | None, value: Any = None, seq: int = 0, source: str = "room") -> None:
         outcome: Outcome = "returned"
-        if not self._patience.cancel_called:
+        if not self._patience.scope.cancel_called:
             del self._waiting[number]
         self._count(self._history.calls[number], error)
         self.replica_answers += source != "room"

@@ -12,7 +12,7 @@ from random import Random
 
 import trio
 
-from actors import Actor, Doors, InlineThreads, RuntimeClosed
+from actors import Actor, Doors, InlineThreads
 from actors.names import DataDir, room_name
 from actors.tables.schemas import Schemas
 from actors.tables.template import Templates
@@ -24,6 +24,7 @@ from durable_rooms.simulation.history import Call, History
 from durable_rooms.simulation.life import BEGAN, replicas_of
 from durable_rooms.simulation.scenario import After, Scenario, where_of
 from durable_rooms.simulation.schedule import run_seeded
+from durable_rooms.simulation.standstill import Patience
 from durable_rooms.simulation.troubles import REPLICA, SECOND
 from durable_rooms.simulation.unsynced import UnsyncedDisk
 from durable_rooms.verify import verify
@@ -77,37 +78,33 @@ class Inspection:
         self._all = known[-1].history
         self._notes = notes
         self._read: set[str] = set()  # rooms whose `seq` a reply told
-        self._patience = trio.CancelScope()
-        self._stood_still = False
-        self._runtime: Runtime | None = None  # once it is open
+        self._patience = Patience()
 
     def look(self, directory: Path, seed: str) -> list[str]:
         """Open the directory, check, close it. Returns the problems."""
         try:
             run_seeded(seed, self._look, directory, Random(seed), stands_still=self._stands_still)
         except Exception as error:
-            if not self._stood_still:
+            if not self._patience.over:
                 self.problems.append(f"the runtime did not open it: {error!r}")
         if not self.problems:
             self._compare(directory)
         return self.problems
 
     async def _look(self, directory: Path, chance: Random) -> None:
-        self._patience.deadline = trio.current_time() + LOOK_SECONDS_MAX
-        with self._patience:
-            async with self._opened(directory, chance) as self._runtime:
-                await self._ask(Place(self._runtime, self._scenario.classes(self._life + 1)))
+        self._patience.scope.deadline = trio.current_time() + LOOK_SECONDS_MAX
+        with self._patience.scope:
+            async with self._opened(directory, chance) as runtime:
+                self._patience.runtime = runtime
+                await self._ask(Place(runtime, self._scenario.classes(self._life + 1)))
                 if not self.problems:
-                    await self._runtime.replicated(REPLICATED_SECONDS)
-        if self._patience.cancelled_caught and not self._stood_still:
+                    await runtime.replicated(REPLICATED_SECONDS)
+        if self._patience.ran_out:
             self.problems.append(f"opening it, reading it or stopping again was not over after {LOOK_SECONDS_MAX:g} virtual s")
 
     def _stands_still(self) -> None:
-        self._stood_still = True
         self.problems.append("opening it, reading it or stopping again has no end: virtual time stands still")
-        self._patience.cancel()
-        if self._runtime is not None:
-            self._runtime.fail(RuntimeClosed("the simulation has given up"))
+        self._patience.end()
 
     async def _ask(self, place: Place) -> None:
         """Read every room once; all that was known must be true of it."""

@@ -14,22 +14,24 @@ from durable_rooms.simulation.standstill import Standstill
 T = TypeVar("T")
 
 
+def _unheard() -> None:
+    """Nobody ends it: the run itself does, a little later."""
+
+
 def run_seeded(
     seed: str,
     function: Callable[..., Awaitable[T]],
     *args: Any,
     clock: MockClock | None = None,
-    stands_still: Callable[[], None] | None = None,
+    stands_still: Callable[[], None] = _unheard,
 ) -> T:
     """`trio.run` with virtual time that jumps when nobody is runnable, in an order of tasks that depends on the seed alone.
 
     `stands_still`: called where virtual time does not go on although the loop does; it is to end what is at work.
     """
     clock = clock or MockClock(autojump_threshold=0)
+    standstill = Standstill(clock, stands_still)
     with _seeded(seed):
-        if stands_still is None:
-            return trio.run(function, *args, clock=clock)
-        standstill = Standstill(clock, stands_still)
         try:
             return trio.run(function, *args, clock=clock, instruments=[standstill])
         finally:

@@ -10,6 +10,9 @@ from typing import NoReturn
 import trio
 from trio.testing import MockClock
 
+from actors import RuntimeClosed
+from durable_rooms.runtime import Runtime
+
 # Of the loop at one moment, some 20 s of real time. The busiest of 180 lives had 1,400; a check that reads a room takes 4.
 PASSES_MAX = 500_000
 
@@ -38,6 +41,27 @@ class Standstill(trio.abc.Instrument):
     def over(self) -> None:
         """The run has ended: the clock is its owner's again."""
         vars(self._clock).pop("current_time", None)
+
+
+class Patience:
+    """With one run: `scope` is what it may take, `runtime` is known once it is open."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.runtime: Runtime | None = None
+        self.over = False  # it stood still
+
+    def end(self) -> None:
+        """It stands still: end what is at work."""
+        self.over = True
+        self.scope.cancel()
+        if self.runtime is not None:
+            self.runtime.fail(RuntimeClosed("the simulation has given up"))
+
+    @property
+    def ran_out(self) -> bool:
+        """The time of `scope` was over before it was."""
+        return self.scope.cancelled_caught and not self.over
 
 
 def _give_up() -> NoReturn:
