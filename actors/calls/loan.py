@@ -9,7 +9,7 @@ from collections.abc import Callable
 import apsw
 
 from actors.errors import DeadlineExceeded, RoomsError, StatementRefused, TurnVoid
-from actors.statements.deadline import THREAD_STEPS
+from actors.statements.deadline import look_from_thread
 from actors.system.threads import this_thread
 
 
@@ -47,7 +47,7 @@ class Loan:
 
     def begin(self) -> None:
         self._thread = this_thread()
-        self._connection.set_progress_handler(self.interrupts, THREAD_STEPS)
+        look_from_thread(self._connection, self.interrupts)
 
     def check(self, query: str = "") -> None:
         """Before each statement, and when the handler has returned.

@@ -11,7 +11,7 @@ from actors.errors import StatementRefused
 from actors.limits import Limits
 from actors.reads.purity import READ, ReadGuard
 from actors.statements import fulltext
-from actors.statements.deadline import THREAD_STEPS, Deadline
+from actors.statements.deadline import Deadline
 from actors.statements.guard import Guard
 from actors.statements.sql import READING, SQL, Manner, Rows, Scope
 from actors.sync.space import Fullness, Roomy
@@ -116,7 +116,7 @@ def alone(connection: apsw.Connection, room: str, limits: Limits, stopwatch: Cal
     """Make a connection of its own fit for a read, before it begins its transaction."""
     statements = Alone(connection, Guard(), room, limits.statement_seconds_max)
     statements.guard.install(connection, limits)
-    Deadline(statements, stopwatch).install(THREAD_STEPS)
+    Deadline(statements, stopwatch).install_in_thread()
     return statements
 
 

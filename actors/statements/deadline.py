@@ -9,14 +9,34 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import apsw
+
+from actors.system.yielding import give_way, lock_is_wanted
+
 # Steps of SQLite's virtual machine between two looks: 0.1 ms of computing, or at worst so many pages read from a cold disk.
 # A look costs 0.3 µs, so 1,000 cost an insert nothing that could be measured (11.5 µs with and without; at 100: a scan +27 %).
 STEPS = 1_000
 
-# The same on a connection that a worker thread uses: 10 ms of computing. A look needs Python's lock there, which the loop has or
-# wants: at 1,000 two readers of 5 ms queries did seven tenths of what they do at 20,000, and where the loop is busy each look
-# waits for up to 2 ms (system/yielding.py). What is bounded there may take seconds.
-THREAD_STEPS = 100_000
+# The same on a connection that a worker thread uses. A look needs Python's lock there. Where the loop waits now and then, the
+# lock is free and a look lets the loop have the processor as well: each 1 ms of computing (system/yielding.py). At 1,000 two
+# readers of 5 ms queries did seven tenths of what they do at 10,000.
+THREAD_STEPS = 10_000
+
+# Where the loop is busy: 10 ms. Each look waits for up to 2 ms there; with 10,000 an offloaded query of 5 ms took 100 ms, not 28.
+BUSY_STEPS = 100_000
+
+
+def look_from_thread(connection: apsw.Connection, look: Callable[[], bool]) -> None:
+    """Let `look` be asked in the middle of each statement; before its thread begins to use the connection."""
+    if lock_is_wanted():
+        connection.set_progress_handler(look, BUSY_STEPS)
+        return
+
+    def give_way_and_look() -> bool:
+        give_way()
+        return look()
+
+    connection.set_progress_handler(give_way_and_look, THREAD_STEPS)
 
 
 class CallTime:
@@ -64,9 +84,13 @@ class Deadline:
         self._statements = statements
         self._stopwatch = stopwatch
 
-    def install(self, steps: int = STEPS) -> None:
-        """Only once a room is open: migrations run in a worker thread and may be long."""
-        self._statements.connection.set_progress_handler(self, steps)
+    def install(self) -> None:
+        """On the loop. Only once a room is open: migrations run in a worker thread and may be long."""
+        self._statements.connection.set_progress_handler(self, STEPS)
+
+    def install_in_thread(self) -> None:
+        """For the statements that follow: each time a thread begins with some."""
+        look_from_thread(self._statements.connection, self)
 
     def __call__(self) -> bool:
         """True to interrupt. The first look notes the time, so that the many statements that end before it cost no clock."""

@@ -15,10 +15,8 @@ from pathlib import Path
 
 import apsw
 
+from actors.system.libc import libc
 from actors.system.mount import Mount, mount_of
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 READ_MARKS = (123, 127)  # of SQLite's locks in the shared memory of a WAL: WAL_READ_LOCK(0) to (4)
 
@@ -50,7 +48,7 @@ class Disk:
     """The real disk. All methods block; the ones that sync take 0.1 to 100 ms. Raises OSError as the system does."""
 
     vfs = ""
-    has_syncfs = sys.platform == "linux" and hasattr(_libc, "syncfs")
+    has_syncfs = sys.platform == "linux" and hasattr(libc, "syncfs")
 
     def connect(self, path: Path, *, create: bool = False, read_only: bool = False) -> apsw.Connection:
         """A connection of SQLite's; raises apsw.CantOpenError where there is no file and `create` is not set."""
@@ -100,9 +98,9 @@ class Disk:
             os.close(fd)
 
     def sync_file_system(self, fd: int) -> None:
-        """Everything of the file system that holds `fd` (Linux syncfs). Errors since the descriptor was opened are "
-        "reported once."""
-        if _libc.syncfs(fd) != 0:
+        """Everything of the file system that holds `fd` (Linux syncfs). Errors since the descriptor was opened are
+        reported once."""
+        if libc.syncfs(fd) != 0:
             code = ctypes.get_errno()
             raise OSError(code, f"syncfs: {os.strerror(code)}")
 

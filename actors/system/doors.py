@@ -5,7 +5,6 @@ that a simulator can replace each of them and the same actor classes run unchang
 `replication` may import `time`, `random`, `secrets`, `threading` or open a file (`tests/test_house.py` holds this).
 """
 
-import ctypes
 import secrets
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Protocol, TypeVar
 import trio
 
 from actors.system.disk import Disk
+from actors.system.libc import libc
 from actors.system.threads import Lookout, NoLookout, ThreadLookout, Threads, WorkerThreads
 
 T = TypeVar("T")
@@ -31,13 +31,10 @@ def seeded_random() -> Random:
     return Random(SystemRandom().getrandbits(128))
 
 
-_libc = ctypes.CDLL(None)
-
-
 def give_memory_back() -> None:
     """What is free goes back to the system, where the C library can (glibc). Blocks for 4 to 10 ms."""
-    if hasattr(_libc, "malloc_trim"):
-        _libc.malloc_trim(0)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def stopwatch_of(threads: Threads) -> Callable[[], float]:

@@ -15,7 +15,7 @@ import apsw
 
 from actors import SQL, DeadlineExceeded, Disk, Limits, Rows, StatementRefused, TooLarge
 from actors.reads.purity import READ, ReadGuard
-from actors.statements.deadline import STEPS, THREAD_STEPS, Deadline
+from actors.statements.deadline import Deadline
 from actors.statements.fulltext import NotIndexed
 from actors.statements.guard import harden
 from actors.statements.sql import internal
@@ -107,7 +107,8 @@ class Scoped:
         internal(connection, "PRAGMA mmap_size = 0")  # a file that is cut short while it is read must be an error, not a SIGBUS
         self.read_only(on=True)
         connection.authorizer = self.guard
-        Deadline(self, self._stopwatch).install(THREAD_STEPS if self._hurry is None else STEPS)
+        self._deadline = Deadline(self, self._stopwatch)
+        self._deadline.install()
 
     def show(self, views: Sequence[View], limits: Sequence[str] = ()) -> None:
         """Once. `limits`: the temporary tables, of (key, id), that some views are limited by."""
@@ -162,6 +163,8 @@ class Scoped:
         self._key = key
         self._only_here = self._trouble = self.guard.refusal = None
         self._until = self._stopwatch() + (READ_SECONDS_MAX if self._hurry is None else self._hurry)
+        if self._hurry is None:
+            self._deadline.install_in_thread()
         self.connection.set_last_insert_rowid(key)
         self.guard.handler_runs = True
         try:

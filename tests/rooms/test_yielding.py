@@ -1,10 +1,13 @@
 """A busy loop lets worker threads have Python's lock, and no other loop loses time by it."""
 
+import sys
+import threading
+
 import pytest
 import trio
 
 from actors.system.threads import WorkerThreads
-from actors.system.yielding import BUSY_SECONDS_MAX, NAP_SECONDS, Yielding, yielding
+from actors.system.yielding import BUSY_SECONDS_MAX, NAP_SECONDS, Yielding, give_way, lock_is_wanted, yielding
 
 
 class Loop:
@@ -44,6 +47,54 @@ def test_a_loop_without_anybody_in_threads_does_not_nap() -> None:
     for _ in range(40):
         loop.passes(BUSY_SECONDS_MAX)
     assert not loop.naps
+
+
+def test_a_loop_is_busy_that_has_not_waited_for_a_while_and_not_while_it_waits() -> None:
+    loop = Loop()
+    loop.passes(BUSY_SECONDS_MAX / 2)
+    assert not loop.instrument.busy
+    loop.passes(BUSY_SECONDS_MAX)
+    assert loop.instrument.busy, "also where it has just had a nap"
+    loop.instrument.before_io_wait(1.0)
+    loop.now += 0.5
+    assert not loop.instrument.busy
+    loop.instrument.after_io_wait(1.0)
+    assert not loop.instrument.busy
+
+
+async def test_the_lock_is_wanted_while_a_loop_of_the_process_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with yielding(WorkerThreads()):
+        monkeypatch.setattr(Yielding, "busy", True)
+        assert lock_is_wanted()
+        monkeypatch.setattr(Yielding, "busy", False)
+        assert not lock_is_wanted()
+        monkeypatch.setattr(Yielding, "busy", True)
+    assert not lock_is_wanted(), "it has ended"
+
+
+def test_giving_way_lets_another_thread_have_the_lock() -> None:
+    """As os.sched_yield does not, before Python 3.12."""
+    start, had_it, passes = threading.Lock(), threading.Event(), 0
+
+    def other() -> None:
+        with start:
+            had_it.set()
+
+    start.acquire()
+    thread = threading.Thread(target=other)
+    thread.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1_000.0)  # so that nobody else makes this thread let go of it
+    try:
+        start.release()
+        assert not had_it.is_set()
+        while not had_it.is_set() and passes < 1_000_000:
+            passes += 1
+            give_way()
+    finally:
+        sys.setswitchinterval(interval)
+    thread.join()
+    assert passes < 1_000_000
 
 
 async def test_jobs_are_counted_while_they_are_in_threads_however_they_end() -> None:
