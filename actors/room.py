@@ -91,7 +91,7 @@ class Office(Protocol):
         ...
 
     def submit(self, name: RoomName, envelope: Envelope) -> None: ...
-    async def read(self, call: ReadCall, terms: Terms) -> Answer[Any]: ...
+    async def read(self, call: ReadCall, terms: Terms, deadline: float = math.inf) -> Answer[Any] | None: ...
     def read_call(self, actor: type[Any], name: RoomName, envelope: Envelope) -> ReadCall: ...
     def bookmark(self, name: RoomName, position: Position, witness: Witness | None) -> str: ...
 
@@ -228,9 +228,11 @@ class Room(Generic[A]):
 
     async def _read(self, call: "_Call") -> Answer[Any]:
         envelope = self._sealed(call)
-        with trio.move_on_at(envelope.deadline):
-            return await self._office.read(self._office.read_call(self.actor, self._name, envelope), self._terms)
-        raise timeouts.no_answer(envelope, str(self._name))
+        read = self._office.read_call(self.actor, self._name, envelope)
+        answer = await self._office.read(read, self._terms, envelope.deadline)
+        if answer is None:
+            raise timeouts.no_answer(envelope, str(self._name))
+        return answer
 
     async def _answered(self, call: "_Call") -> Envelope:
         envelope = self._sent(call)

@@ -1,6 +1,7 @@
 """The runtime: owns a data directory, gives every called room a seat, and stops in order. The only file that builds and wires."""
 
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -172,14 +173,23 @@ class Runtime(Lifecycle):
             actor, name, envelope.handler, envelope.args, envelope.kwargs, self.doors.wall_clock, self.limits.result_bytes_max
         )
 
-    async def read(self, call: ReadCall, terms: Terms) -> Answer[Any]:
-        """Raises RuntimeClosed, Overloaded, and what the read raises."""
+    async def read(self, call: ReadCall, terms: Terms, deadline: float = math.inf) -> Answer[Any] | None:
+        """None: it was not over by `deadline`, of trio's clock. Raises RuntimeClosed, Overloaded, and what the read raises."""
+        await trio.lowlevel.checkpoint()  # it may wait for nothing else, and who asks and asks must not starve the loop
         if not self._admitting:
             self._refused += 1
             raise closed(call.name)
-        with self._reads.one(call.name):
+        answer = self._read_now(call, terms)
+        if answer is not None:
+            return answer
+        with self._reads.one(call.name, deadline):
             return await self._read(call, terms)
+        if trio.current_time() >= deadline:
+            return None
         raise closed(call.name)  # it was cut by the stop
+
+    def _read_now(self, call: ReadCall, terms: Terms) -> Answer[Any] | None:
+        """What need not be waited for, with no scope or bound around it (10 of 80 µs). None: `_read` finds out what to do."""
 
     def start_read(self, name: RoomName, task: Callable[[], Awaitable[None]]) -> None:
         """Let a read of another host run as a task of the runtime's own. Raises RuntimeClosed."""
@@ -211,22 +221,6 @@ class Runtime(Lifecycle):
 
     def post(self, name: RoomName, envelope: Envelope) -> None:
         self.seat(name).submit(envelope)
-
-    # -- for a sweep of migrations ------------------------------------------------------------------------------------------
-    async def wake(self, name: RoomName) -> None:
-        """Open a room of the catalog and do nothing with it: its migrations have run and are durable when this returns, and it
-        closes again unless somebody else uses it.
-
-        Raises:
-          CallRefused, StorageFull: it cannot be opened; it is as it was before.
-          OutcomeUnknown: its file broke on the way; waking it again tells.
-        """
-        if not self._admitting:
-            raise closed(name)
-        async with self.seat(name).visit(follows=True) as activation:
-            await activation.commit_now().durable()
-        if activation.idle:
-            activation.leave()
 
     # -- for sources --------------------------------------------------------------------------------------------------------
     def seat(self, name: RoomName) -> Seat:

@@ -128,11 +128,15 @@ class Runtime(actors.Runtime):
         seen.saw_room(name, position)
         return self.token(seen)
 
+    def _read_now(self, call: ReadCall, terms: Terms) -> Answer[Any] | None:
+        return self.router.read_now(call, *self._terms_of(call, terms))
+
     async def _read(self, call: ReadCall, terms: Terms) -> Answer[Any]:
+        return await self.router.read(call, *self._terms_of(call, terms))
+
+    def _terms_of(self, call: ReadCall, terms: Terms) -> tuple[Freshness, Bookmark | None]:
         fresh: Freshness | None = terms.fresh if terms.fresh is not None else call.handler.fresh
-        return await self.router.read(
-            call, self.fresh if fresh is None else fresh, terms.witness if isinstance(terms.witness, Bookmark) else None
-        )
+        return self.fresh if fresh is None else fresh, terms.witness if isinstance(terms.witness, Bookmark) else None
 
     async def open_reads(self, fresh: Freshness) -> None:
         """Let reads go to the replicas, from now to the stop."""

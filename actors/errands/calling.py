@@ -6,6 +6,7 @@ A call leaves when everything that this room has committed, the present slice in
 come to know what a power cut can still take away here. Where there is nothing to wait for, it leaves at once.
 """
 
+import math
 from typing import Any, Protocol, TypeVar
 
 from actors.calls.admission import Admission
@@ -37,7 +38,7 @@ class Rooms(Exchange, Protocol):
         """Queue a call of a handler; also while the runtime lets what has begun finish. Raises RuntimeClosed, Overloaded."""
         ...
 
-    async def read(self, call: ReadCall, terms: Terms) -> Answer[Any]: ...
+    async def read(self, call: ReadCall, terms: Terms, deadline: float = math.inf) -> Answer[Any] | None: ...
     def read_call(self, actor: type[Any], name: RoomName, envelope: Envelope) -> ReadCall: ...
     def bookmark(self, name: RoomName, position: Position, witness: Witness | None) -> str: ...
 
@@ -94,10 +95,10 @@ class Calling:
         else:  # of a child task: no slice runs
             gate.hold((Departure(envelope, self._rooms),))
 
-    async def read(self, call: ReadCall, terms: Terms) -> Answer[Any]:
+    async def read(self, call: ReadCall, terms: Terms, deadline: float = math.inf) -> Answer[Any] | None:
         """Goes where reads go, at once: it changes nothing there, and only this handler hears of the answer."""
         self._host.sender(f"a stub of self.room({call.name.actor}, {call.name.id!r})")
-        return await self._rooms.read(call, terms)
+        return await self._rooms.read(call, terms, deadline)
 
     def read_call(self, actor: type[Any], name: RoomName, envelope: Envelope) -> ReadCall:
         return self._rooms.read_call(actor, name, envelope)

@@ -59,6 +59,21 @@ class Lifecycle:
     def source(self, name: RoomName) -> Source:
         raise NotImplementedError
 
+    async def wake(self, name: RoomName) -> None:
+        """For a sweep of migrations: open a room of the catalog and do nothing with it. Its migrations have run and are durable
+        when this returns, and it closes again unless somebody else uses it.
+
+        Raises:
+          CallRefused, StorageFull: it cannot be opened; it is as it was before.
+          OutcomeUnknown: its file broke on the way; waking it again tells.
+        """
+        if not self._admitting:
+            raise closed(name)
+        async with self.seat(name).visit(follows=True) as activation:
+            await activation.commit_now().durable()
+        if activation.idle:
+            activation.leave()
+
     # -- which there are --------------------------------------------------------------------------------------------------
     def list_rooms(
         self,

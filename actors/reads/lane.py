@@ -7,6 +7,7 @@
 Where two reads of a method in a row were slow on the loop, the next ones go to a worker thread, on connections of their own.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,7 +65,8 @@ class Lane:
     def __init__(self, seats: Seats) -> None:
         self._seats = seats
         self._limiter: trio.CapacityLimiter | None = None
-        self._brevities: dict[tuple[str, str], Brevity] = {}  # how the reads of each class fared on the loop
+        # How the reads of each class fared on the loop.
+        self._brevities = defaultdict[tuple[str, str], Brevity](lambda: Brevity(forgiving=True))
 
     def acknowledged(self, name: RoomName) -> Position | None:
         """Where the newest command that has returned left the room; None: it must be asked itself."""
@@ -89,13 +91,12 @@ class Lane:
           What the read raises, StatementRefused and DeadlineExceeded among it; CallRefused: the room cannot be opened.
           OutcomeUnknown: what it saw did not become durable; ask again.
         """
-        await trio.lowlevel.checkpoint()  # it may wait for nothing else, and who asks and asks must not starve the loop
         activation = self._seats.seated(call.name)
         if activation is None:
             answer = await self._at_rest(call)
             if answer is not None:
                 return answer
-        brevity = self._brevities.setdefault((call.name.actor, call.handler.name), Brevity(forgiving=True))
+        brevity = self._brevities[call.name.actor, call.handler.name]
         seat = self._seats.seat(call.name)
         async with seat.visit(patient=True) as activation:
             # A handler that asks its own room is in the middle of a slice, which ends as it waits for the thread.

@@ -1,5 +1,6 @@
 """Reads under way in a runtime: bounded for each room and in all; a stop waits for them, and at its bound cuts them."""
 
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -23,13 +24,14 @@ class UnderWay:
         return len(self._scopes)
 
     @contextmanager
-    def one(self, room: RoomName | None = None) -> Generator[None]:
-        """Around a read (`room` None: of many); what follows is reached only by one that was cut. Raises Overloaded, at once."""
+    def one(self, room: RoomName | None = None, deadline: float = math.inf) -> Generator[None]:
+        """Around a read (`room` None: of many); what follows is reached only by one that was cut, or not over by `deadline`, of
+        trio's clock. Raises Overloaded, at once."""
         of_rooms = self._of_rooms
         count = 0 if room is None else of_rooms.get(room, 0)
         if count >= self._limits.room_reads_max or len(self._scopes) >= self._limits.reads_max:
             raise self._refusal(room, count)
-        scope = trio.CancelScope()
+        scope = trio.CancelScope(deadline=deadline)
         self._scopes[scope] = None
         if room is not None:
             of_rooms[room] = count + 1

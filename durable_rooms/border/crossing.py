@@ -114,6 +114,7 @@ class Crossing(Envelope):
         try:
             with self.scope:
                 answer = await runtime.read(runtime.read_call(self.actor, self.name, self), self.terms)
+                assert answer is not None, "without a deadline there is none to miss"
                 self.value, self.position, self.source = answer.value, answer.position, answer.source
         except trio.Cancelled:
             self.turn_away(STOPPING)

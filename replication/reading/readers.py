@@ -4,9 +4,8 @@ Each of those is a task with a connection of its own. It takes what waits into a
 millisecond or one heavy query, and comes back: a hop serves many.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 import apsw
@@ -72,7 +71,7 @@ class Readers(Generic[C]):
         """`connect_here`: what to read with on the loop; it interrupts a read after HERE_SECONDS_MAX."""
         self._connect_here = connect_here
         self._here: C | None = None
-        self._brevities: dict[Hashable, Brevity] = {}
+        self._brevities = defaultdict[Hashable, Brevity](lambda: Brevity(forgiving=True))
         self._connect = connect
         self._threads = threads
         self._stopwatch = stopwatch
@@ -103,8 +102,8 @@ class Readers(Generic[C]):
                 read.done.set()
 
     async def ask(self, what: Callable[[C], R], kind: Hashable = None) -> R:
-        """Let one of the readers do it, in a thread; or do it here, on the loop, while reads of its `kind` are brief. What takes
-        longer is interrupted and done again in a thread. Cancelled, it may still be done.
+        """Let one of the readers do it, in a thread; or do it `here`. Cancelled, it may still be done. Who asks has had its
+        checkpoint.
 
         Raises:
           What it raises; Overloaded, RuntimeClosed: nothing ran. NoAnswer.
@@ -112,14 +111,23 @@ class Readers(Generic[C]):
         if self._ended:
             raise _closed()
         if kind is not None and self._connect_here is not None:
-            brevity = self._brevities.setdefault(kind, Brevity(forgiving=True))
-            if brevity.on_loop():
-                await trio.lowlevel.checkpoint()
-                if self._ended:  # meanwhile: nobody would close what it opens
-                    raise _closed()
-                with suppress(apsw.InterruptError):
+            brevity = self._brevities[kind]
+            if brevity.on_loop() and not brevity.doubtful:
+                try:
                     return self._do_here(what, brevity)
+                except apsw.InterruptError:
+                    pass
         return await self._ask_thread(what)
+
+    def here(self, what: Callable[[C], R], kind: Hashable) -> R | None:
+        """Do it at once, on the loop; None: that is not for now. Only while reads of its `kind` are brief: what takes longer is
+        interrupted, and `ask` takes it to a thread. Raises what it raises."""
+        if self._ended or self._connect_here is None or self._brevities[kind].hops_left:
+            return None
+        try:
+            return self._do_here(what, self._brevities[kind])
+        except apsw.InterruptError:
+            return None
 
     def _do_here(self, what: Callable[[C], R], brevity: Brevity) -> R:
         began = self._stopwatch()

@@ -128,6 +128,29 @@ class Router:
         }
         return ReadStatus(dict(by_source), dict(by_why), routes)
 
+    def read_now(self, call: ReadCall, fresh: Freshness, bookmark: Bookmark | None) -> Answer[Any] | None:
+        """What a replica can tell at once, on the loop: most reads. None: `read` finds out what to do and what is wrong. Raises
+        what the read raises."""
+        wanted = self._wanted(call.name, fresh, bookmark) if fresh != "room" and self.routes else None
+        if wanted is None:
+            return None
+        name, route = call.name, self._in_order(bookmark, call.name, wanted.position)[0]
+        arrivals = route.arrivals
+        needed, why = self._needed(route, call, wanted)
+        if why or arrivals.stuck or route.breaker.state != "closed" or (needed is not None and not arrivals.has(name, needed)):
+            return None
+        try:
+            seen = route.readers.here(lambda reader: reader.read(name, needed, call), (name.actor, call.handler.name))
+        except (Stale, Unanswerable, *_TROUBLE):
+            return None
+        if seen is None:
+            return None
+        route.breaker.succeeded()
+        answer, _ = self._accepted(route, name, seen, bookmark)
+        if answer is not None:
+            self._reads[answer.source, "fresh"] += 1
+        return answer
+
     async def read(self, call: ReadCall, fresh: Freshness, bookmark: Bookmark | None) -> Answer[Any]:
         """Run one read where it belongs. Raises what the read raises, and what the room's lane raises."""
         why = "asked for" if self.routes else "no replica"
@@ -203,23 +226,18 @@ class Router:
         self, route: Route, call: ReadCall, wanted: Wanted, bookmark: Bookmark | None, deadline: float
     ) -> tuple[Answer[Any] | None, str]:
         """The replica's answer, or None and why it has none."""
-        arrivals, breaker, name, needed = route.arrivals, route.breaker, call.name, wanted.position
-        mark = arrivals.mark(name)
-        if mark is not None and (call.handler, mark.schema) in self._only_in_rooms:
-            return None, "only the room can"
-        if wanted.seconds is not None:
-            if arrivals.staleness(name) > wanted.seconds:
-                return None, "too old"
-            if mark is not None:  # an older copy of the file may have been put in its place since
-                needed = max(mark.position, needed or mark.position)
+        breaker, mark = route.breaker, route.arrivals.mark(call.name)
+        needed, why = self._needed(route, call, wanted)
+        if why:
+            return None, why
         ticket = breaker.admits()
         if ticket is None:
             return None, "breaker open"
         try:
             seen = await self._seen(route, call, needed, deadline)
         except Stale as stale:
-            if arrivals.stuck:
-                breaker.failed(f"no progress: {arrivals.stuck}")
+            if route.arrivals.stuck:
+                breaker.failed(f"no progress: {route.arrivals.stuck}")
             return None, "not there in time" if stale.position else "unknown to replicas"
         except Unanswerable:
             if mark is not None:
@@ -232,9 +250,22 @@ class Router:
             return None, "readers are busy"
         else:
             breaker.succeeded()
-            return self._accepted(route, name, seen, bookmark)
+            return self._accepted(route, call.name, seen, bookmark)
         finally:
             breaker.gave_up(ticket)
+
+    def _needed(self, route: Route, call: ReadCall, wanted: Wanted) -> tuple[Position | None, str]:
+        """Where the room must stand in what this replica shows, and why it cannot be asked, if so."""
+        arrivals, needed = route.arrivals, wanted.position
+        mark = arrivals.mark(call.name)
+        if mark is not None and (call.handler, mark.schema) in self._only_in_rooms:
+            return needed, "only the room can"
+        if wanted.seconds is not None:
+            if arrivals.staleness(call.name) > wanted.seconds:
+                return needed, "too old"
+            if mark is not None:  # an older copy of the file may have been put in its place since
+                needed = max(mark.position, needed or mark.position)
+        return needed, ""
 
     async def _seen(self, route: Route, call: ReadCall, needed: Position | None, deadline: float) -> Seen[Any]:
         """What the replica shows as soon as the room stands where it must. Raises Stale if that is not in time."""

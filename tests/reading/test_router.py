@@ -154,6 +154,9 @@ class FakeReaders:
 
     async def ask(self, what: Any, kind: object = None) -> Any:
         await trio.lowlevel.checkpoint()
+        return self.here(what, kind)
+
+    def here(self, what: Any, kind: object) -> Any:
         self.asked += 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, BaseException):
@@ -217,6 +220,58 @@ async def test_what_the_read_raises_is_not_asked_again_and_says_nothing_about_th
             await router.read(a_read(), "acknowledged", None)
     assert lane.reads == 0
     assert route.breaker.state == "closed"
+
+
+@pytest.mark.parametrize("fresh", ["acknowledged", "any", 0, 5.0])
+async def test_what_is_there_is_told_at_once(fresh, autojump_clock):
+    router, _, _ = way(SEEN)
+    answer = router.read_now(a_read(), fresh, None)
+    assert answer is not None
+    assert (answer.value, answer.source) == ("from the replica", "replica")
+    assert router.status().by_source == {"replica": 1}
+
+
+@pytest.mark.parametrize("why", ["behind", "its room knows", "for the room", "stuck", "too old", "broken", "only in rooms"])
+async def test_what_must_be_waited_for_is_not_tried_at_once(why, autojump_clock):
+    router, route, lane = way(SEEN, seq=4 if why == "behind" else 5)
+    arrivals, fresh = route.arrivals, "acknowledged"
+    if why == "its room knows":
+        lane.position = None
+    if why == "for the room":
+        fresh = "room"
+    if why == "stuck":
+        arrivals._tally.turn("retrying")
+    if why == "too old":
+        assert arrivals.collector is not None
+        arrivals.collector.changed(Source(GENERAL), Position(1, 6), 1)
+        fresh = 0
+        await trio.sleep(1)
+    if why == "broken":
+        for _ in range(FAILURES_MIN):
+            route.breaker.failed("a disk I/O error")
+    if why == "only in rooms":
+        call = a_read()
+        router._only_in_rooms.add((call.handler, "digest"))
+        assert router.read_now(call, fresh, None) is None
+    else:
+        assert router.read_now(a_read(), fresh, None) is None
+    readers: Any = route.readers
+    assert readers.asked == 0
+
+
+@pytest.mark.parametrize("answer", [None, STALE, Unanswerable("no such table"), apsw.IOError("disk I/O error")], ids=repr)
+async def test_what_cannot_be_told_at_once_is_found_out_by_the_read_itself(answer, autojump_clock):
+    router, route, _ = way(answer)
+    for _ in range(2 * FAILURES_MIN):
+        assert router.read_now(a_read(), "acknowledged", None) is None
+    assert route.breaker.state == "closed", "counted when it is asked in earnest"
+    assert router.status().by_source == {}
+
+
+async def test_what_a_read_raises_at_once_is_its_callers(autojump_clock):
+    router, _, _ = way(LookupError("nothing"))
+    with pytest.raises(LookupError):
+        router.read_now(a_read(), "acknowledged", None)
 
 
 async def test_a_replica_in_trouble_is_asked_no_more_until_a_probe_succeeds(autojump_clock):
