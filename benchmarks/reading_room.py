@@ -1,7 +1,8 @@
 """The figure's side of reads: a chat room whose questions are @read methods, and a runtime full of filled ones."""
 
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -50,18 +51,25 @@ class SearchedRoom(ReadingRoom):
 
 R = TypeVar("R", bound=ReadingRoom)
 
+Lines = Sequence[tuple[int, str, str, float]]
+"""Whole rows of a room's messages."""
+
+
+def _same_in_each(rows: int, _room: int) -> Lines:
+    return workload.rows(rows)
+
 
 @asynccontextmanager
 async def open_reading(
-    path: Path, count: int, rows: int, actor: type[R] = ReadingRoom
+    path: Path, count: int, rows: int, actor: type[R] = ReadingRoom, lines: Callable[[int, int], Lines] = _same_in_each
 ) -> AsyncGenerator[tuple[Runtime, list[Room[R]]]]:
-    """A runtime with a replica and `count` rooms of `rows` messages, all of them there, too."""
+    """A runtime with a replica and `count` rooms of `rows` messages, all of them there, too. `lines`: those of a room."""
     limits = Limits(open_rooms_max=count + 16, idle_seconds_max=3600.0)
     (path / "replica").mkdir()
     replica = SQLiteReplica(path / "replica" / "replica.db")
     async with open_runtime(path / "rooms", [actor], replicas=[replica], limits=limits) as runtime:
         rooms = [runtime.room(actor, f"room-{number}") for number in range(count)]
-        await _fill(rooms, [list(row) for row in workload.rows(rows)])
+        await _fill(rooms, partial(lines, rows))
         await runtime.replicated(timeout=120.0)
         yield runtime, rooms
 
@@ -77,11 +85,12 @@ def gone(directory: Path) -> Generator[None]:
         elsewhere.rename(directory)
 
 
-async def _fill(rooms: Sequence[Room[Any]], rows: list[list[Any]]) -> None:
-    waiting = iter(rooms)
+async def _fill(rooms: Sequence[Room[Any]], lines: Callable[[int], Lines]) -> None:
+    waiting = iter(enumerate(rooms))
 
     async def fill() -> None:
-        for room in waiting:
+        for number, room in waiting:
+            rows = [list(row) for row in lines(number)]
             for begin in range(0, len(rows), FILL_ROWS):
                 await room.fill(rows[begin : begin + FILL_ROWS])
 
