@@ -42,16 +42,32 @@ class Standing:
     def __init__(self, path: Path) -> None:
         """Raises Unreadable: the file is not there."""
         self._path = path
-        self._at_rest = not wal_of(path).exists()
+        self.at_rest = not wal_of(path).exists()
         self._before = footprint(path)
 
     @property
     def uri(self) -> str:
-        return read_only(self._path, immutable=self._at_rest)
+        return read_only(self._path, immutable=self.at_rest)
+
+    def open(self) -> sqlite3.Connection:
+        """In one read transaction. Raises sqlite3.Error."""
+        connection = sqlite3.connect(self.uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+        try:
+            connection.text_factory = text
+            connection.execute("BEGIN")
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # BEGIN alone takes no snapshot yet
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    @property
+    def moved(self) -> bool:
+        return self.at_rest and (wal_of(self._path).exists() or footprint(self._path) != self._before)
 
     def check(self) -> None:
         """Raises FileMoved: it was changed or opened while it was read as a file at rest; whatever was read is void."""
-        if self._at_rest and (wal_of(self._path).exists() or footprint(self._path) != self._before):
+        if self.moved:
             raise FileMoved(str(self._path))
 
 
@@ -65,15 +81,47 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
     """
     standing = Standing(path)
     try:
-        with closing(sqlite3.connect(standing.uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
-            connection.text_factory = text
-            connection.execute("BEGIN")
-            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # BEGIN alone takes no snapshot yet
+        with closing(standing.open()) as connection:
             yield connection
     except sqlite3.Error as error:
         standing.check()
         raise Unreadable(f"{path.name}: {error}") from error
     standing.check()
+
+
+class Kept:
+    """One file that is read again and again: through one connection while it is at rest, else through a new one each time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._standing: Standing | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    @contextmanager
+    def reading(self) -> Generator[sqlite3.Connection]:
+        """As `reading`."""
+        standing = self._standing
+        if standing is None or standing.moved:
+            self.close()
+            standing = Standing(self.path)
+            if not standing.at_rest:
+                with reading(self.path) as connection:
+                    yield connection
+                return
+        try:
+            if self._connection is None:
+                self._connection, self._standing = standing.open(), standing
+            yield self._connection
+        except sqlite3.Error as error:
+            self.close()
+            standing.check()
+            raise Unreadable(f"{self.path.name}: {error}") from error
+        standing.check()
+
+    def close(self) -> None:
+        connection, self._connection, self._standing = self._connection, None, None
+        if connection is not None:
+            connection.close()
 
 
 def held_still(read: Callable[[], T]) -> T:

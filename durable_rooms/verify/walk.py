@@ -4,11 +4,12 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-from durable_rooms.verify.files import MOVED_SECONDS, RETRY_SECONDS, FileMoved, Unreadable, has, held_still, owner, reading
+from durable_rooms.verify.files import MOVED_SECONDS, RETRY_SECONDS, FileMoved, Kept, Unreadable, has, held_still, owner, reading
 from durable_rooms.verify.report import Difference, Level, Report, RoomEntry, RoomResult
 from durable_rooms.verify.room import compare_room, leftovers
 
@@ -59,24 +60,25 @@ def verify(
         raise RuntimeError(
             f"verify must not run in the process whose runtime owns {data}; run `durable-rooms verify {data}` beside it"
         )
-    copied = settled(replica, rooms_of_replica)  # before the catalog: a new room is in the catalog first
-    catalogued = settled(data / "catalog.db", rooms_of_catalog)
-    report.rooms_in_all = len(catalogued)
-    rooms = chosen(catalogued, sample, seed, only)
-    left = patience if report.running else 0.0
-    for room in rooms:
-        began = time.monotonic()
-        result = verify_room(data, replica, room, level, min(left, ROOM_PATIENCE_SECONDS), examine)
-        left = max(0.0, left - (time.monotonic() - began)) if result.behind or result.differing else left
-        report.add(room, result)
-        if progress:
-            progress(report, len(rooms))
-    known = {(room.actor, room.id) for room in catalogued}
-    for stranger in copied if only is None else ():
-        if (stranger.actor, stranger.id) not in known:
+    with closing(Kept(replica)) as copies:
+        copied = settled(copies, rooms_of_replica)  # before the catalog: a new room is in the catalog first
+        catalogued = settled(data / "catalog.db", rooms_of_catalog)
+        report.rooms_in_all = len(catalogued)
+        rooms = chosen(catalogued, sample, seed, only)
+        left = patience if report.running else 0.0
+        for room in rooms:
             began = time.monotonic()
-            verify_stranger(data, replica, stranger, report, min(left, ROOM_PATIENCE_SECONDS))
-            left = max(0.0, left - (time.monotonic() - began))
+            result = verify_room(data, copies, room, level, min(left, ROOM_PATIENCE_SECONDS), examine)
+            left = max(0.0, left - (time.monotonic() - began)) if result.behind or result.differing else left
+            report.add(room, result)
+            if progress:
+                progress(report, len(rooms))
+        known = {(room.actor, room.id) for room in catalogued}
+        for stranger in copied if only is None else ():
+            if (stranger.actor, stranger.id) not in known:
+                began = time.monotonic()
+                verify_stranger(data, copies, stranger, report, min(left, ROOM_PATIENCE_SECONDS))
+                left = max(0.0, left - (time.monotonic() - began))
     return report
 
 
@@ -112,7 +114,7 @@ def rooms_of_replica(connection: sqlite3.Connection) -> list[RoomEntry]:
     return [RoomEntry(actor, id) for actor, id in connection.execute("SELECT actor, id FROM _rooms ORDER BY actor, id")]
 
 
-def settled(path: Path, read: Callable[[sqlite3.Connection], T]) -> T:
+def settled(file: Path | Kept, read: Callable[[sqlite3.Connection], T]) -> T:
     """Read one file, again if a runtime took it into use meanwhile.
 
     Raises:
@@ -120,17 +122,17 @@ def settled(path: Path, read: Callable[[sqlite3.Connection], T]) -> T:
     """
 
     def once() -> T:
-        with reading(path) as connection:
+        with reading(file) if isinstance(file, Path) else file.reading() as connection:
             return read(connection)
 
     try:
         return held_still(once)
     except Unreadable as error:
-        raise NotADataDirectory(f"{path.parent} cannot be read: {error}.") from error
+        raise NotADataDirectory(f"{(file if isinstance(file, Path) else file.path).parent} cannot be read: {error}.") from error
 
 
 def verify_room(
-    data: Path, replica: Path, room: RoomEntry, level: Level, patience: float, examine: Examine | None = None
+    data: Path, copies: Kept, room: RoomEntry, level: Level, patience: float, examine: Examine | None = None
 ) -> RoomResult:
     """Compare one room, at a moment when the replica has caught up with it if there is one within `patience` seconds."""
     path = data / "rooms" / room.file
@@ -138,7 +140,7 @@ def verify_room(
     while True:
         now = time.monotonic()
         try:
-            with reading(replica) as copy, reading(path) as source:
+            with copies.reading() as copy, reading(path) as source:
                 result = compare_room(source, copy, room, even_if_behind=now >= deadline, level=level)
                 if examine is not None:
                     examine(room, source)
@@ -163,11 +165,11 @@ def trouble(room: RoomEntry, what: str) -> RoomResult:
     return result
 
 
-def verify_stranger(data: Path, replica: Path, room: RoomEntry, report: Report, patience: float = 0.0) -> None:
+def verify_stranger(data: Path, copies: Kept, room: RoomEntry, report: Report, patience: float = 0.0) -> None:
     """A room that the catalog does not know may leave its name in the replica, but no rows. One that has just been deleted gets
     a moment to leave, beside a process that sees to it."""
     deadline = time.monotonic() + patience
-    while rows := settled(replica, lambda connection: leftovers(connection, room)):
+    while rows := settled(copies, lambda connection: leftovers(connection, room)):
         if time.monotonic() >= deadline:
             break
         time.sleep(RETRY_SECONDS)

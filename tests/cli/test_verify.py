@@ -51,6 +51,44 @@ def test_each_level_sees_what_it_looks_at(data: Path, statement: str, positions:
         assert (told["level"], told["equal"], len(told["differing_rooms"])) == (level, not code, code)
 
 
+def test_a_replica_at_rest_is_opened_once_for_all_rooms(data: Path, monkeypatch: pytest.MonkeyPatch):
+    opened: list[str] = []
+    really = sqlite3.connect
+
+    def connect(file: str, **options: object) -> sqlite3.Connection:
+        opened.append(file.split("?")[0].rsplit("/", 1)[-1])
+        return really(file, **options)  # pyright: ignore
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert verify(data).equal
+    assert opened.count("replica.db") == 1
+    assert len(opened) == 2 + 3, "the catalog, the replica, and each room"
+
+
+def test_a_replica_that_is_changed_meanwhile_is_opened_anew(data: Path):
+    def meddle(room: object, _file: object) -> None:
+        if not seen:
+            spoil(data, "DELETE FROM _ChatRoom_messages WHERE _room = 3")
+        seen.append(str(room))
+
+    seen: list[str] = []
+    report = verify(data, examine=meddle)
+    assert (len(seen), report.differing) == (4, 2), "the first room was compared once more, and the third has lost its rows"
+
+
+def test_a_replica_that_is_taken_into_use_meanwhile_is_read_through_its_wal(data: Path):
+    def begin(_room: object, _file: object) -> None:
+        if not users:
+            users.append(sqlite3.connect(data / "replica.db", isolation_level=None))
+            users[0].execute("UPDATE _ChatRoom_messages SET body = 'forged' WHERE _room = 3")
+
+    users: list[sqlite3.Connection] = []
+    try:
+        assert verify(data, examine=begin).differing == 2
+    finally:
+        users[0].close()
+
+
 def test_counts_of_rooms_that_are_behind_are_not_compared(tmp_path: Path):
     made = HandMade(tmp_path / "data", VALUES)
     path = made.room("den", [(1, "x")])
