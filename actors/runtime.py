@@ -248,6 +248,11 @@ class Runtime(Lifecycle):
             if entry.name.actor in self._classes and entry.sick is None:
                 yield entry.name, entry.position, entry.active
 
+    def catalogued(self, name: RoomName) -> tuple[Position, bool] | None:
+        """One of `positions`, now: where the room stood when that was last written down; and if it has been written to since."""
+        entry = self.catalog.get(name)
+        return None if entry is None or entry.sick is not None else (entry.position, entry.active)
+
     def tombstones(self) -> Iterator[tuple[RoomName, int]]:
         for stone in self.catalog.buried():
             yield stone.name, stone.epoch

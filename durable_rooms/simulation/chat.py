@@ -173,7 +173,7 @@ class ChatScenario(Scenario):
 
     async def check(self, after: After) -> None:
         """What an exception told is as true as a reply."""
-        there = {id for name in self.rooms for id in await after.room(Chat, name).ids()}
+        there = {id for told in after.shown.values() for id in told["ids"]}
         gone = {call.value for call in after.acknowledged("remove")}
         perhaps = any(True for _ in after.unknown("remove"))
         for what, *ids in after.facts:

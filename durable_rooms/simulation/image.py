@@ -6,12 +6,13 @@ names come back apart from contents. Where few things are unsynced every combina
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from durable_rooms.simulation.events import OF_THE_HOST
 from durable_rooms.simulation.world import DIRECTORY, Change, Node, World
@@ -20,7 +21,6 @@ SECTOR = 512  # bytes that a disk writes whole
 EXHAUSTIVE_MAX = 256  # combinations; 8 unsynced things
 TORN, GARBAGE = 0.1, 0.05  # of the writes that an image has
 
-ROOM_LEVELS, ANY_LEVELS = 2, 1_000  # of folders: a data directory has `rooms/ab`
 
 Image = dict[str, bytes | None]  # None for a directory
 
@@ -154,37 +154,48 @@ def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
 
 
-def write_image(image: Image, directory: Path, held: Iterable[str] | None = None) -> None:
+class Left(NamedTuple):
+    """What is in a directory that an image was written to and looked at. `held`: the folders that may hold files; absolute."""
+
+    folders: set[str]
+    held: set[str]
+
+
+def write_image(image: Image, directory: Path, left: Left | None = None) -> Left:
     """Make a directory from an image, or make one that has held another like it. Shared memory never outlives its processes.
 
-    Folders that are there stay: making 257 of them costs more than all the rest. `held` is those that may hold files beside
-    those of the image; without it all are looked through, for 1 ms.
+    Folders that are there stay: making 257 of them costs more than all the rest. What is there is looked for, for 1 ms, if nobody
+    knows it. Returns what is there now.
     """
     root = f"{directory}/"
     directory.mkdir(exist_ok=True)
-    folders = {name for name, content in image.items() if content is None}
-    there = _folders(str(directory), "", ROOM_LEVELS if held is not None else ANY_LEVELS)
-    for path in held if held is not None else [str(directory), *(root + name for name in there)]:
+    folders = {root + name for name, content in image.items() if content is None}
+    if left is None:
+        there = _folders(str(directory))
+        left = Left(there, {str(directory), *there})
+    for path in left.held:
         _empty(path)
-    for name in sorted(there - folders, reverse=True):
-        os.rmdir(root + name)
-    for name in sorted(folders - there):
-        os.mkdir(root + name)
+    for path in sorted(left.folders - folders, reverse=True):
+        os.rmdir(path)
+    for path in sorted(folders - left.folders):
+        os.mkdir(path)
+    held: set[str] = set()
     for name, content in image.items():
         if content is not None and not name.endswith("-shm"):
-            with open(root + name, "wb", buffering=0) as file:
+            path = root + name
+            held.add(os.path.dirname(path))
+            with open(path, "wb", buffering=0) as file:
                 file.write(content)
+    return Left(folders, held)
 
 
-def _folders(path: str, prefix: str, levels: int) -> set[str]:
-    """The folders below a path, so many levels deep."""
+def _folders(path: str) -> set[str]:
+    """All folders below a path."""
     found: set[str] = set()
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                found.add(prefix + entry.name)
-                if levels > 1:
-                    found |= _folders(entry.path, f"{prefix}{entry.name}/", levels - 1)
+                found |= {entry.path, *_folders(entry.path)}
     return found
 
 

@@ -23,7 +23,7 @@ from durable_rooms.simulation.explain import Explained, Unexplained, explain
 from durable_rooms.simulation.history import Call, History
 from durable_rooms.simulation.life import BEGAN, replicas_of
 from durable_rooms.simulation.scenario import After, Scenario, where_of
-from durable_rooms.simulation.schedule import run_seeded
+from durable_rooms.simulation.schedule import reseed, run_seeded
 from durable_rooms.simulation.standstill import Patience
 from durable_rooms.simulation.troubles import REPLICA, SECOND
 from durable_rooms.simulation.unsynced import UnsyncedDisk
@@ -74,22 +74,34 @@ class Inspection:
         self._scenario = scenario
         self._life = life
         self._second = second
-        self._known = known
+        self.known = known
         self._all = known[-1].history
         self._notes = notes
         self._read: set[str] = set()  # rooms whose `seq` a reply told
         self._patience = Patience()
 
-    def look(self, directory: Path, seed: str) -> list[str]:
-        """Open the directory, check, close it. Returns the problems."""
+    def look_alone(self, directory: Path, seed: str) -> list[str]:
+        """`look` in a run of its own."""
         try:
-            run_seeded(seed, self._look, directory, Random(seed), stands_still=self._stands_still)
+            run_seeded(seed, self.look, directory, seed, stands_still=self.stands_still)
+        except trio.TrioInternalError as error:
+            self.broke_off(error)
+        return self.problems
+
+    async def look(self, directory: Path, seed: str) -> None:
+        """Open the directory, check, close it; in a seeded run, with nothing beside it. Notes the problems."""
+        reseed(seed)
+        try:
+            await self._look(directory, Random(seed))
         except Exception as error:
-            if not self._patience.over:
-                self.problems.append(f"the runtime did not open it: {error!r}")
+            self.broke_off(error)
         if not self.problems:
             self._compare(directory)
-        return self.problems
+
+    def broke_off(self, error: Exception) -> None:
+        """Where it stood still, what ended it is no news; also the run itself may have had to be ended (TrioInternalError)."""
+        if not self._patience.over:
+            self.problems.append(f"the runtime did not open it: {error!r}")
 
     async def _look(self, directory: Path, chance: Random) -> None:
         self._patience.scope.deadline = trio.current_time() + LOOK_SECONDS_MAX
@@ -102,7 +114,8 @@ class Inspection:
         if self._patience.ran_out:
             self.problems.append(f"opening it, reading it or stopping again was not over after {LOOK_SECONDS_MAX:g} virtual s")
 
-    def _stands_still(self) -> None:
+    def stands_still(self) -> None:
+        """Virtual time does not go on: note that, and end what is at work."""
         self.problems.append("opening it, reading it or stopping again has no end: virtual time stands still")
         self._patience.end()
 
@@ -110,14 +123,15 @@ class Inspection:
         """Read every room once; all that was known must be true of it."""
         shown = await self._show(place)
         before = place.runtime.status().commits
-        for known in self._known:
+        answers = {room: {read.method: read.value for read in reads} for room, reads in shown.reads.items()}
+        for known in self.known:
             self._judge(shown, known.history)
             if not self.problems:
-                await self._check(After(place, known.history, known.where))
+                await self._check(After(place, known.history, known.where, answers))
             if self.problems:
                 return
             self.asked += 1
-            if known is not self._known[-1] and place.runtime.status().commits != before:
+            if known is not self.known[-1] and place.runtime.status().commits != before:
                 return  # a check has written: this is not what the cut has left any more
 
     async def _check(self, after: After) -> None:
@@ -139,8 +153,13 @@ class Inspection:
             yield runtime
 
     async def _show(self, place: Place) -> Shown:
-        positions = [(str(name), position.seq, is_active) for name, position, is_active in place.runtime.positions()]
-        shown = Shown({name: seq for name, seq, _ in positions}, {name for name, _, is_active in positions if is_active}, {})
+        shown = Shown({}, set(), {})
+        for name in self._all.rooms():
+            known = place.runtime.catalogued(room_name(*name.split("/", 1)))
+            if known is not None:
+                position, active = known
+                shown.seqs[name] = position.seq
+                shown.active |= {name} if active else set()
         for name in self._all.rooms():
             reads = await self._reads(place, name)
             if reads is not None:
@@ -224,7 +243,7 @@ class Inspection:
 
     def _compare_seqs(self, directory: Path) -> None:
         """Rooms that no read has asked: the replica, now equal to them, tells how far they are."""
-        history = self._known[max(self.asked, 1) - 1].history  # the last that this opening was asked after
+        history = self.known[max(self.asked, 1) - 1].history  # the last that this opening was asked after
         asked = self._read | history.deleted()
         told = [call for call in history.calls.values() if call.outcome == "returned" and call.room not in asked]
         if not told:

@@ -3,20 +3,24 @@
 import gc
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
+import trio
+
 from durable_rooms.simulation.cuts import Cuts, Remains
 from durable_rooms.simulation.events import Event, hash_of
 from durable_rooms.simulation.history import History
-from durable_rooms.simulation.image import Keep, Wounds, image, write_image
+from durable_rooms.simulation.image import Keep, Left, Wounds, image, write_image
 from durable_rooms.simulation.life import Life
 from durable_rooms.simulation.look import Inspection, Notes
 from durable_rooms.simulation.plan import LifePlan, Plan, plan_of
 from durable_rooms.simulation.scenario import Scenario
+from durable_rooms.simulation.schedule import run_seeded
 from durable_rooms.simulation.world import World, world_of
 
 RAM_DISK = Path("/dev/shm")
@@ -97,7 +101,8 @@ class Simulation:
         self._wounds = Wounds()
         self._cuts = Cuts(self._chance, self._wounds)
         self._traces: list[str] = []
-        self._folders: set[str] | None = None  # of the directory for looks, that the last one may have left files in
+        self._looking: Inspection
+        self._left: Left | None = None  # in the directory for looks
 
     def run(self) -> Found:
         """Live and cut until the plan is over or something is wrong."""
@@ -164,12 +169,11 @@ class Simulation:
         """Cut on the way to the life's end, and look at all that this leaves. The world ends where the life does."""
         events = life.disk.events[:end]
         places = self._cuts.places(events, self.plan.cuts)
-        for remains in self._cuts.remains(world, events, places, life.number, self._history, f"life {life.number + 1}"):
-            self._look(directory, life, remains)
-            if not self.found.failures and self._chance.random() < OPENINGS_CUT:
-                self._cut_again(directory, life, remains)
-            if self.found.failures:
-                return
+        waiting = deque(self._cuts.remains(world, events, places, life.number, self._history, f"life {life.number + 1}"))
+        while waiting and not self.found.failures:
+            again = self._look_at(directory, life, waiting, OPENINGS_CUT)
+            if again is not None:
+                self._cut_again(directory, life, again)
 
     def _cut_again(self, directory: Path, before: Life, remains: Remains) -> None:
         """Open and read an image on a disk that writes down what happens, and cut that."""
@@ -185,25 +189,45 @@ class Simulation:
             return
         places = sorted(self._chance.randrange(len(life.disk.events) + 1) for _ in range(SECOND_CUTS))
         self.found.struck("cut during recovery", SECOND_CUTS)
-        for left in self._cuts.remains(world, life.disk.events, places, number, known.history, words):
-            if not self.found.failures:
-                self._look(directory, life, left)
+        left = deque(self._cuts.remains(world, life.disk.events, places, number, known.history, words))
+        self._look_at(directory, life, left)
 
-    def _look(self, directory: Path, life: Life, remains: Remains) -> None:
+    def _look_at(self, directory: Path, life: Life, waiting: deque[Remains], again: float = 0.0) -> Remains | None:
+        """Look at one after another, in one run, until something is wrong or one is drawn, with the chance `again`, that is to be
+        cut again: it is returned."""
+
+        async def look() -> Remains | None:
+            while waiting and not self.found.failures:
+                remains = waiting.popleft()
+                await self._look(directory, life, remains)
+                if again and not self.found.failures and self._chance.random() < again:
+                    return remains
+            return None
+
+        try:
+            return run_seeded(f"{self.seed} {life.number}", look, stands_still=lambda: self._looking.stands_still())
+        except trio.TrioInternalError as error:
+            self._looking.broke_off(error)
+            self._looked(life, self._looking)
+            return None
+
+    async def _look(self, directory: Path, life: Life, remains: Remains) -> None:
         """Open it, and ask after all that was known; again where the asking itself has written."""
         waiting = remains.known
         while waiting and not self.found.failures:
-            write_image(remains.image, directory, self._folders)
-            looking = Inspection(self.scenario, life.number, waiting, self._notes, second=life.plan.second)
-            problems = looking.look(directory, f"{self.seed} {life.number} {waiting[0].place}")
-            written = {str((directory / path).parent) for path, content in remains.image.items() if content is not None}
-            self._folders = looking.disk.folders | written
-            self.found.crash_points += sum(known.cuts for known in waiting[: looking.asked])
+            there = write_image(remains.image, directory, self._left)
+            looking = self._looking = Inspection(self.scenario, life.number, waiting, self._notes, second=life.plan.second)
+            await looking.look(directory, f"{self.seed} {life.number} {waiting[0].place}")
+            self._left = Left(there.folders | looking.disk.made, there.held | looking.disk.folders)
             self.found.images.add(remains.key)
-            if problems:
-                known = waiting[min(looking.asked, len(waiting) - 1)]
-                self._fail(life, known.place, known.where, problems)
+            self._looked(life, looking)
             waiting = waiting[looking.asked :]
+
+    def _looked(self, life: Life, looking: Inspection) -> None:
+        self.found.crash_points += sum(known.cuts for known in looking.known[: looking.asked])
+        if looking.problems:
+            known = looking.known[min(looking.asked, len(looking.known) - 1)]
+            self._fail(life, known.place, known.where, looking.problems)
 
     def _fail(self, life: Life, place: int, where: str, problems: list[str]) -> None:
         events = [str(event) for event in life.disk.events[max(0, place - LAST_EVENTS) : place]]

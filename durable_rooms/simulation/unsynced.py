@@ -8,10 +8,11 @@ from actors import Disk
 
 
 class UnsyncedDisk(Disk):
-    """For looking: nothing is cut any more. `folders` is those in which a look may have left files."""
+    """For looking: nothing is cut any more. `folders` is those in which a look may have left files, `made` those that it made."""
 
     def __init__(self) -> None:
         self.folders: set[str] = set()
+        self.made: set[str] = set()
 
     def connect(self, path: Path, *, create: bool = False, read_only: bool = False) -> apsw.Connection:
         self.folders.add(str(path.parent))
@@ -28,6 +29,10 @@ class UnsyncedDisk(Disk):
     def write_synced(self, path: Path, content: bytes, *, private: bool = False) -> None:
         self.folders.add(str(path.parent))
         super().write_synced(path, content, private=private)
+
+    def make_directory(self, path: Path) -> bool:
+        self.made.add(str(path))
+        return super().make_directory(path)
 
     def mount(self, path: Path) -> None:
         return None

@@ -108,7 +108,7 @@ class Theatre:
         where = f"life {self.lives}, cut after event {place:,}, of the unsynced: {kept}"
         known = [Known(self.history.until(stage.number, place), where)]
         looking = (Uncalled if uncalled else Inspection)(self.scenario, stage.number, known, self._notes)
-        self.found(where, looking.look(directory, f"{self.lives} {place}"))
+        self.found(where, looking.look_alone(directory, f"{self.lives} {place}"))
 
     def found(self, where: str, problems: list[str]) -> None:
         """Problems, or none."""

@@ -85,11 +85,10 @@ def looked_at(scenario: ChatScenario, monkeypatch) -> tuple[int, int, int]:
     openings, shared = [], []
     look = Inspection.look
 
-    def counted(self, directory, seed):
-        problems = look(self, directory, seed)
+    async def counted(self, directory, seed):
+        await look(self, directory, seed)
         openings.append(self)
         shared.append(self.asked - 1)
-        return problems
 
     monkeypatch.setattr(Inspection, "look", counted)
     found = quietly(Simulation(scenario, 1, plan=plan_of(1, scenario.clients, scenario.visits, lives=1, cuts=40)))

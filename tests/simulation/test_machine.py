@@ -140,7 +140,7 @@ class RoomsAndCuts(RuleBasedStateMachine):
         type(self).images += 1
         write_image(left, self.directory / "cut")
         looking = Inspection(self.scenario, self.number, [Known(self.history, f"of the unsynced: {keep}")], self.notes)
-        problems = looking.look(self.directory / "cut", f"{self.number}")
+        problems = looking.look_alone(self.directory / "cut", f"{self.number}")
         assert not problems, problems
 
 
