@@ -179,6 +179,8 @@ class Runtime(Lifecycle):
         if not self._admitting:
             self._refused += 1
             raise closed(call.name)
+        if deadline != math.inf and trio.current_time() >= deadline:
+            return None  # what has not begun by then never runs
         answer = self._read_now(call, terms)
         if answer is not None:
             return answer

@@ -33,7 +33,8 @@ def look_from_thread(connection: apsw.Connection, look: Callable[[], bool]) -> N
         return
 
     def give_way_and_look() -> bool:
-        give_way()
+        if not lock_is_wanted():  # it may have become so: after giving way the lock would have to be waited for once more
+            give_way()
         return look()
 
     connection.set_progress_handler(give_way_and_look, THREAD_STEPS)

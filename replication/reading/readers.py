@@ -71,6 +71,7 @@ class Readers(Generic[C]):
         """`connect_here`: what to read with on the loop; it interrupts a read after HERE_SECONDS_MAX."""
         self._connect_here = connect_here
         self._here: C | None = None
+        self._interrupted: set[Hashable] = set()  # kinds whose last read `here` was, and has not been asked for again
         self._brevities = defaultdict[Hashable, Brevity](lambda: Brevity(forgiving=True))
         self._connect = connect
         self._threads = threads
@@ -112,7 +113,9 @@ class Readers(Generic[C]):
             raise _closed()
         if kind is not None and self._connect_here is not None:
             brevity = self._brevities[kind]
-            if brevity.on_loop() and not brevity.doubtful:
+            if kind in self._interrupted:  # this very read, a moment ago
+                self._interrupted.discard(kind)
+            elif brevity.on_loop():
                 try:
                     return self._do_here(what, brevity)
                 except apsw.InterruptError:
@@ -127,6 +130,7 @@ class Readers(Generic[C]):
         try:
             return self._do_here(what, self._brevities[kind])
         except apsw.InterruptError:
+            self._interrupted.add(kind)
             return None
 
     def _do_here(self, what: Callable[[C], R], brevity: Brevity) -> R:

@@ -4,7 +4,7 @@ import apsw
 import pytest
 import trio
 
-from durable_rooms import Limits
+from durable_rooms import CallTimeout, Limits
 from tests.reading.chat import ChatRoom, reading
 
 
@@ -201,3 +201,15 @@ async def test_reads_under_way_end_before_a_stop_and_later_ones_are_refused(tmp_
         await room.post("ann", "one")
     with pytest.raises(RuntimeClosed):
         await room.bodies()
+
+
+@pytest.mark.parametrize("fresh", ["acknowledged", "any", "room"])
+async def test_a_read_whose_time_is_over_when_its_turn_comes_never_runs(fresh, autojump_clock):
+    async with reading() as runtime:
+        room = runtime.room(ChatRoom, "general")
+        await room.post("ann", "hello")
+        await runtime.replicated()
+        await trio.sleep(1)  # now and so little later are one moment
+        with pytest.raises(CallTimeout, match="A read changes nothing"):
+            await room.options(fresh=fresh, timeout=1e-30).bodies()
+        assert await room.options(fresh=fresh, timeout=1.0).bodies() == ["hello"]

@@ -90,6 +90,17 @@ async def test_it_keeps_its_processor_while_the_loop_is_busy(count: Count, loop:
     assert loop.gone_first == 0
 
 
+@ANYWHERE
+async def test_it_gives_way_no_more_when_the_loop_becomes_busy(
+    count: Count, loop: Loop, tmp_path: Path, autojump_clock, monkeypatch: pytest.MonkeyPatch
+):
+    """A query of 70 ms that had begun beside an idle loop took over 250 ms beside 16 callers who came later."""
+    looks = iter([False] * 3)
+    monkeypatch.setattr(deadline, "lock_is_wanted", lambda: next(looks, True))
+    assert await count(ROWS, tmp_path) == ROWS
+    assert loop.gone_first <= 2
+
+
 @pytest.mark.parametrize("busy", [False, True])
 def test_it_is_interrupted_at_its_deadline_all_the_same(busy: bool, loop: Loop, tmp_path: Path):
     loop.busy = busy

@@ -329,6 +329,9 @@ async def test_brief_reads_are_done_on_the_loop_and_long_ones_again_in_a_thread(
         assert log == ["loop", "loop", "thread", "loop", "thread", "thread"], "it is not tried on the loop again at once"
         assert await read(0.0001, "brief") == "loop"
         assert await readers.ask(lambda one: one.take(0.0001), "brief") == "loop", "a write had to arrive first"
+        assert await read(1.0, "unlucky") == "thread"
+        for _ in range(3):
+            assert await readers.ask(lambda one: one.take(0.0001), "unlucky") == "loop", "once was never"
         assert await readers.ask(lambda one: one.take(0.0001)) == "thread", "without a kind nothing is known of it"
         nursery.cancel_scope.cancel()
     assert {"loop closed", "thread closed"} <= set(log)
