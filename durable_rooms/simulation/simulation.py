@@ -199,6 +199,7 @@ class Simulation:
         async def look() -> Remains | None:
             while waiting and not self.found.failures:
                 remains = waiting.popleft()
+                await trio.sleep(1)  # virtual: a standstill is one of a look, and looks may take no time
                 await self._look(directory, life, remains)
                 if again and not self.found.failures and self._chance.random() < again:
                     return remains

@@ -31,8 +31,10 @@ class UnsyncedDisk(Disk):
         super().write_synced(path, content, private=private)
 
     def make_directory(self, path: Path) -> bool:
-        self.made.add(str(path))
-        return super().make_directory(path)
+        made = super().make_directory(path)
+        if made:
+            self.made.add(str(path))
+        return made
 
     def mount(self, path: Path) -> None:
         return None

@@ -7,7 +7,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from durable_rooms.simulation.chat import ChatScenario
+from durable_rooms.simulation.plan import plan_of
+from durable_rooms.simulation.run import quietly
 from durable_rooms.simulation.schedule import run_seeded
+from durable_rooms.simulation.simulation import Simulation
 
 
 async def spin(*, shielded: bool) -> None:
@@ -64,3 +68,17 @@ def test_time_that_goes_on_is_no_standstill():
 
     run_seeded("1", main, stands_still=lambda: told.append("found"))
     assert told == []
+
+
+class OneRoom(ChatScenario):
+    rooms = ("a",)
+
+
+def test_each_look_is_judged_by_itself(monkeypatch):
+    """They follow each other in one run, each takes some fifty passes, and most take no time."""
+    passes = 2_000
+    monkeypatch.setattr("durable_rooms.simulation.standstill.PASSES_MAX", passes)
+    scenario = OneRoom()
+    found = quietly(Simulation(scenario, 1, plan=plan_of(1, scenario.clients, scenario.visits, lives=1, cuts=120)))
+    assert len(found.images) > passes / 40
+    assert not found.failures, found.failures
