@@ -22,6 +22,7 @@ from actors.system.libc import libc
 from actors.system.threads import Threads, WorkerThreads
 
 BUSY_SECONDS_MAX = 0.002  # of a loop that never waited, while threads are at work; then it sleeps, for some 5 % of its time
+WANTED_SECONDS_MIN = 0.02  # of a loop that never waited; one that has lost its processor, for a slice or two, must be given it
 NAP_SECONDS = 0.00005  # and Linux's slack of 50 µs: in that time a thread has woken up
 
 
@@ -49,7 +50,7 @@ class Yielding(trio.abc.Instrument):
 
     @property
     def busy(self) -> bool:
-        return not self.waits and self._now() - self._waited >= BUSY_SECONDS_MAX
+        return not self.waits and self._now() - self._waited >= WANTED_SECONDS_MIN
 
     def before_io_wait(self, timeout: float) -> None:
         self.waits = timeout > 0
